@@ -1,0 +1,42 @@
+package devstack
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// Ports come from below the range from which systems draw the local port of an
+// outgoing connection (32768 and up on Linux, 49152 and up elsewhere). Inside
+// it, a client that keeps dialling a stopped service is sooner or later given
+// that very port as its own, connects to itself, and keeps the service from
+// coming back.
+const (
+	lowestPort  = 20000
+	highestPort = 32000
+)
+
+// freePort finds a loopback port that nobody listens on.
+func freePort() (int, error) {
+	for range 200 {
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		if portFree(port) {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no free port on 127.0.0.1 between %d and %d", lowestPort, highestPort)
+}
+
+func portFree(port int) bool {
+	l, err := net.Listen("tcp", loopback(port))
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
+}
+
+func loopback(port int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
