@@ -1,0 +1,74 @@
+package query
+
+import (
+	"time"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
+	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
+)
+
+// heartbeatGrace is how old a heartbeat may be before its age counts as lag.
+// Projectors beat every 500 ms and readers look once a second, so a healthy
+// system shows ages up to 1.5 s.
+const heartbeatGrace = 2 * time.Second
+
+// LaneFreshness is how far one lane is.
+type LaneFreshness struct {
+	Lane    eventlog.Lane
+	Head    eventlog.Position // of the lane in the log, as last seen
+	Applied eventlog.Position
+	// Waiting is how long the oldest event beyond Applied had been waiting when
+	// the heart beat; 0 when nothing is beyond it.
+	Waiting time.Duration
+}
+
+// Freshness is how far the read model was when the projector last looked.
+type Freshness struct {
+	Head       eventlog.Position // of the whole log
+	Lanes      []LaneFreshness   // ascending by lane
+	Beat       time.Time         // by the read model's clock; zero before the first
+	Age        time.Duration     // of the beat, by the same clock
+	Generation int
+	Parked     int // customers that are halted because an event could not be applied
+}
+
+// Lag is how long the read model is behind the log. A lane with nothing beyond
+// its checkpoint is not behind, and an old heartbeat is itself lag: nobody knows
+// what happened since.
+func (f Freshness) Lag() time.Duration {
+	if f.Beat.IsZero() {
+		return 0
+	}
+	var lag time.Duration
+	for _, l := range f.Lanes {
+		if l.Head > l.Applied {
+			lag = max(lag, l.Waiting+f.Age)
+		}
+	}
+	if f.Age > heartbeatGrace {
+		lag = max(lag, f.Age)
+	}
+	return lag
+}
+
+// LagEvents bounds from above how many events are not yet applied: positions
+// are dense over all lanes together, so a lane's distance counts other lanes'
+// events too.
+func (f Freshness) LagEvents() int64 {
+	var n int64
+	for _, l := range f.Lanes {
+		n = max(n, int64(l.Head-l.Applied))
+	}
+	return n
+}
+
+// versionOf is the highest version tokens ask of one customer, 0 for none.
+func versionOf(id customer.ID, tokens []eventlog.Token) customer.Version {
+	var v customer.Version
+	for _, t := range tokens {
+		if t.CustomerID == id {
+			v = max(v, t.Version)
+		}
+	}
+	return v
+}

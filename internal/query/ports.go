@@ -1,0 +1,100 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
+)
+
+// What a read can come to besides a document.
+var (
+	ErrNotFound = errors.New("no such customer")
+	ErrDeleted  = errors.New("customer was deleted")
+	ErrErased   = errors.New("customer was erased")
+	// ErrUnavailable tells that the read model cannot be reached or does not
+	// answer in time, and that the cache did not know the answer either.
+	ErrUnavailable = errors.New("read model unavailable")
+	// ErrOverloaded tells that as many reads wait already as are let wait.
+	ErrOverloaded = errors.New("too many reads are waiting")
+	// ErrTooManyTokens tells that a read names more customers than it may.
+	ErrTooManyTokens = errors.New("too many consistency tokens")
+)
+
+// Behind tells that the read model did not reach a consistency token in time.
+type Behind struct {
+	RetryAfter time.Duration // when asking again is likely to succeed
+}
+
+func (b *Behind) Error() string {
+	return fmt.Sprintf("read model is behind, retry after %s", b.RetryAfter)
+}
+
+// Entry is what the read model says about one customer at one version. Body is
+// the contract's JSON and empty unless the customer is live. It is shared:
+// nobody may write to it.
+type Entry struct {
+	Version customer.Version
+	Status  customer.Status
+	Body    []byte
+}
+
+// Live tells whether the customer is returned as a document.
+func (e Entry) Live() bool {
+	return e.Status == customer.StatusActive || e.Status == customer.StatusSuspended
+}
+
+// Err is ErrDeleted or ErrErased for a customer that is not live, else nil.
+func (e Entry) Err() error {
+	switch e.Status {
+	case customer.StatusErased:
+		return ErrErased
+	case customer.StatusDeleted:
+		return ErrDeleted
+	case customer.StatusNone:
+		return ErrNotFound
+	default:
+		return nil
+	}
+}
+
+// Reader reads the read model.
+//
+// Entry answers ErrNotFound for a customer it does not have, and deleted and
+// erased ones with their status. Versions answers for those among the
+// customers named that it has. Freshness is one consistent view of how far the
+// read model is. Every other error wraps ErrUnavailable.
+type Reader interface {
+	Entry(ctx context.Context, id customer.ID) (Entry, error)
+	Versions(ctx context.Context, ids []customer.ID) (map[customer.ID]customer.Version, error)
+	Freshness(ctx context.Context) (Freshness, error)
+}
+
+// Cache holds entries in front of a Reader. It may forget anything at any time
+// and may fail; it must never answer older than what the Reader answered before
+// the entry was stored.
+//
+// Get answers false for what it does not have, including on any error. A miss
+// may carry a Lease: the right to fill that key, lost as soon as anything else
+// is written to it or the cache forgets it. Fill stores an entry under its
+// lease and does nothing once that is lost.
+type Cache interface {
+	Get(ctx context.Context, id customer.ID) (Entry, bool)
+	Lease(ctx context.Context, id customer.ID) Lease
+	Fill(ctx context.Context, id customer.ID, lease Lease, e Entry)
+}
+
+// Lease is the right to fill one key of a Cache. The empty one fills nothing.
+type Lease string
+
+// Announcements tells of customers as their entries reach the cache.
+//
+// Listen calls fn, from one goroutine, for each announcement until ctx is
+// done. Announcements may be lost, doubled and reordered, but tell only what the
+// read model already has. It returns an error when it cannot go on; the caller
+// listens again.
+type Announcements interface {
+	Listen(ctx context.Context, fn func(customer.ID, customer.Version)) error
+}
