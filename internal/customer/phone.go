@@ -17,7 +17,7 @@ func ParsePhone(text string) (Phone, error) {
 		return "", err
 	}
 	if !looksLikePhone(out) {
-		return "", &ValueError{Code: CodeInvalidPhone, Detail: "is not a phone number in international format, as in +14155552671"}
+		return "", &ValueError{Code: CodeInvalidPhone, Detail: "is not a phone number in international format: + and a country code first"}
 	}
 	number, parseErr := phonenumbers.Parse(out, "")
 	if parseErr != nil || number.GetExtension() != "" || !phonenumbers.IsValidNumber(number) {

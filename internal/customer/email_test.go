@@ -1,0 +1,99 @@
+package customer
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseEmail(t *testing.T) {
+	t.Parallel()
+	longLabels := strings.Repeat("d", 63) + "." + strings.Repeat("e", 63) + "." + strings.Repeat("f", 53) + ".example"
+	exact := strings.Repeat("l", 254-1-len(longLabels)) + "@" + longLabels
+	checkParse(t, ParseEmail, []parsed{
+		{in: "ada@example.com", want: "ada@example.com"},
+		{in: " Ada.Lovelace+tag@Example.COM\n", want: "Ada.Lovelace+tag@Example.COM"},
+		{in: "!#$%&'*+-/=?^_`{|}~@example.com", want: "!#$%&'*+-/=?^_`{|}~@example.com"},
+		{in: "user@bücher.example", want: "user@bücher.example"},
+		{in: "user@xn--bcher-kva.example", want: "user@xn--bcher-kva.example"},
+		{in: "zoe\u0308@example.com", want: "zo\u00eb@example.com"},
+		{in: "用户@例子.广告", want: "用户@例子.广告"},
+		{in: "أدا@مثال.إختبار", want: "أدا@مثال.إختبار"},
+		{in: "a@b.c", want: "a@b.c"},
+		{in: "a@1.2.example", want: "a@1.2.example"},
+		{in: exact, want: exact},
+		{in: "x" + exact, code: CodeTooLong},
+		{in: strings.Repeat("é", 125) + "@b.c", want: strings.Repeat("é", 125) + "@b.c"},
+		{in: strings.Repeat("é", 126) + "@b.c", code: CodeTooLong},
+		{in: strings.Repeat("l", 240) + "@bücher.de", code: CodeTooLong}, // in ASCII it has 257 octets
+		{in: "", code: CodeRequired},
+		{in: " ", code: CodeRequired},
+		{in: "ada", code: CodeInvalidEmail},
+		{in: "@example.com", code: CodeInvalidEmail},
+		{in: "ada@", code: CodeInvalidEmail},
+		{in: "a@b@c", code: CodeInvalidEmail},
+		{in: "a@b@example.com", code: CodeInvalidEmail},
+		{in: "ada@example", code: CodeInvalidEmail},
+		{in: "ada@localhost", code: CodeInvalidEmail},
+		{in: "ada@example.com.", code: CodeInvalidEmail},
+		{in: "ada@.example.com", code: CodeInvalidEmail},
+		{in: "ada@example..com", code: CodeInvalidEmail},
+		{in: "ada@-example.com", code: CodeInvalidEmail},
+		{in: "ada@exam_ple.com", code: CodeInvalidEmail},
+		{in: "ada@exam ple.com", code: CodeInvalidEmail},
+		{in: "ada@127.0.0.1", code: CodeInvalidEmail},
+		{in: "ada@[127.0.0.1]", code: CodeInvalidEmail},
+		{in: "ada@xn--a.example", code: CodeInvalidEmail},
+		{in: "ada@" + strings.Repeat("d", 64) + ".example", code: CodeInvalidEmail},
+		{in: ".ada@example.com", code: CodeInvalidEmail},
+		{in: "ada.@example.com", code: CodeInvalidEmail},
+		{in: "a..da@example.com", code: CodeInvalidEmail},
+		{in: `"ada"@example.com`, code: CodeInvalidEmail},
+		{in: "ada(comment)@example.com", code: CodeInvalidEmail},
+		{in: "Ada <ada@example.com>", code: CodeInvalidEmail},
+		{in: "ada@example.com,bob@example.com", code: CodeInvalidEmail},
+		{in: "ada\r\nBcc: b@example.com", code: CodeInvalidEmail},
+		{in: "a\x00da@example.com", code: CodeInvalidEmail},
+		{in: "a\u200bda@example.com", code: CodeInvalidEmail},
+		{in: "a\u202eda@example.com", code: CodeInvalidEmail},
+		{in: "a\u00a0da@example.com", code: CodeInvalidEmail},
+		{in: "a\u0085da@example.com", code: CodeInvalidEmail},
+		{in: "\xff@example.com", code: CodeInvalidText},
+	})
+}
+
+func TestCanonicalEmail(t *testing.T) {
+	t.Parallel()
+	same := [][]string{
+		{"ada@example.com", "ADA@EXAMPLE.COM", "Ada@Example.com", "ada@ｅｘａｍｐｌｅ.com", "ada@example。com"},
+		{"user@bücher.example", "user@xn--bcher-kva.example", "USER@BÜCHER.example", "user@XN--BCHER-KVA.example", "user@bu\u0308cher.example"},
+		{"zoë@example.com", "ZOË@example.com", "zoe\u0308@example.com"},
+		{"straße@example.com", "STRASSE@example.com"},
+		{"ὈΔΥΣΣΕΎΣ@example.com", "ὀδυσσεύς@example.com"},
+	}
+	seen := map[string]int{}
+	for i, group := range same {
+		for _, text := range group {
+			e, err := ParseEmail(text)
+			if err != nil {
+				t.Errorf("%s: %v", text, err)
+				continue
+			}
+			if of, ok := seen[e.Canonical()]; ok && of != i {
+				t.Errorf("%s is one with group %d", text, of)
+			}
+			seen[e.Canonical()] = i
+		}
+	}
+	if len(seen) != len(same) {
+		t.Errorf("%d keys for %d e-mails: %v", len(seen), len(same), seen)
+	}
+	// Only marks and dots apart are apart.
+	for _, pair := range [][2]Email{{"a.da@example.com", "ada@example.com"}, {"ada+x@example.com", "ada@example.com"}, {"zoe@example.com", "zoë@example.com"}, {"a@faß.de", "a@fass.de"}} {
+		if pair[0].Canonical() == pair[1].Canonical() {
+			t.Errorf("%s and %s are one", pair[0], pair[1])
+		}
+	}
+	if got := Email("Ada@not a host").Canonical(); got != "ada@not a host" {
+		t.Errorf("what is no e-mail has the key %q", got)
+	}
+}
