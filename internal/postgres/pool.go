@@ -1,0 +1,117 @@
+// Package postgres keeps the event log and the read models in PostgreSQL. It
+// implements the ports of eventlog, projection and query; it decides nothing
+// about customers, and no other adapter knows it.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The roles that processes run as. They cannot log in; migrations make them
+// and grant each what its process needs.
+const (
+	RoleCommand   = "customer_command"
+	RoleProjector = "customer_projector"
+	RoleQuery     = "customer_query"
+)
+
+// PoolConfig is how a process connects. Zero values take the defaults named.
+type PoolConfig struct {
+	URL             string
+	Role            string // one of the roles above; empty keeps the login's own rights
+	ApplicationName string
+	MaxConns        int // 16
+
+	// Server-side bounds. A statement that waits longer for a lock, runs
+	// longer, or a transaction left idle longer, is ended by the server.
+	LockTimeout              time.Duration // 2 s
+	StatementTimeout         time.Duration // 5 s
+	IdleInTransactionTimeout time.Duration // 10 s
+
+	ConnectTimeout time.Duration // 5 s
+}
+
+func (c PoolConfig) withDefaults() PoolConfig {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.LockTimeout, 2*time.Second)
+	def(&c.StatementTimeout, 5*time.Second)
+	def(&c.IdleInTransactionTimeout, 10*time.Second)
+	def(&c.ConnectTimeout, 5*time.Second)
+	if c.MaxConns == 0 {
+		c.MaxConns = 16
+	}
+	return c
+}
+
+func (c PoolConfig) validate() error {
+	var errs []error
+	if c.URL == "" {
+		errs = append(errs, errors.New("postgres: the URL is empty"))
+	}
+	if c.MaxConns < 1 || c.MaxConns > 1000 {
+		errs = append(errs, fmt.Errorf("postgres: %d connections, want 1 to 1000", c.MaxConns))
+	}
+	for _, d := range []time.Duration{c.LockTimeout, c.StatementTimeout, c.IdleInTransactionTimeout, c.ConnectTimeout} {
+		if d < time.Millisecond {
+			errs = append(errs, fmt.Errorf("postgres: timeout %s, want at least 1 ms", d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Settings go in one round trip. A database whose synchronous_commit was
+// turned off would let an acknowledged command vanish, so that one is raised.
+const setUpSession = `
+SELECT set_config('lock_timeout', $1, false),
+       set_config('statement_timeout', $2, false),
+       set_config('idle_in_transaction_session_timeout', $3, false),
+       set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),
+       set_config('role', $4, false)`
+
+// OpenPool makes a pool that connects when first used, so that a process can
+// start before its database. It fails on a bad configuration only.
+func OpenPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	pc, err := pgxpool.ParseConfig(c.URL)
+	if err != nil {
+		return nil, errors.New("postgres: the URL cannot be read") // the cause would quote it, password and all
+	}
+	pc.MaxConns = int32(c.MaxConns) //nolint:gosec // validated above
+	pc.ConnConfig.ConnectTimeout = c.ConnectTimeout
+	if c.ApplicationName != "" {
+		pc.ConnConfig.RuntimeParams["application_name"] = c.ApplicationName
+	}
+	role := c.Role
+	if role == "" {
+		role = "none"
+	}
+	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, setUpSession, milliseconds(c.LockTimeout), milliseconds(c.StatementTimeout),
+			milliseconds(c.IdleInTransactionTimeout), role)
+		if err != nil {
+			return fmt.Errorf("set up session as %s: %w", role, err)
+		}
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: open pool: %w", err)
+	}
+	return pool, nil
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
