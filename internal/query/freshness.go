@@ -27,18 +27,16 @@ type Freshness struct {
 	Head       eventlog.Position // of the whole log
 	Lanes      []LaneFreshness   // ascending by lane
 	Beat       time.Time         // by the read model's clock; zero before the first
-	Age        time.Duration     // of the beat, by the same clock
+	Age        time.Duration     // of the beat, by the same clock; since the reader began when there was none
 	Generation int
 	Parked     int // customers that are halted because an event could not be applied
+	Cache      CacheState
 }
 
 // Lag is how long the read model is behind the log. A lane with nothing beyond
 // its checkpoint is not behind, and an old heartbeat is itself lag: nobody knows
 // what happened since.
 func (f Freshness) Lag() time.Duration {
-	if f.Beat.IsZero() {
-		return 0
-	}
 	var lag time.Duration
 	for _, l := range f.Lanes {
 		if l.Head > l.Applied {

@@ -80,10 +80,22 @@ type Reader interface {
 // may carry a Lease: the right to fill that key, lost as soon as anything else
 // is written to it or the cache forgets it. Fill stores an entry under its
 // lease and does nothing once that is lost.
+//
+// Use says which epoch of which server may be trusted from now on; until it is
+// first called, and while it names no server, nothing is.
 type Cache interface {
+	Use(state CacheState)
 	Get(ctx context.Context, id customer.ID) (Entry, bool)
 	Lease(ctx context.Context, id customer.ID) Lease
 	Fill(ctx context.Context, id customer.ID, lease Lease, e Entry)
+}
+
+// CacheState names the entries of the cache that may be trusted: those of one
+// epoch on the server with one run id. The projector moves both on whenever the
+// cache may have missed a write that the read model has.
+type CacheState struct {
+	Epoch int64
+	RunID string // of the server process; empty when nothing may be trusted
 }
 
 // Lease is the right to fill one key of a Cache. The empty one fills nothing.
