@@ -65,7 +65,16 @@ func foldCase(text string) string {
 	if !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return strings.ToLower(text)
 	}
-	return norm.NFC.String(cases.Fold().String(norm.NFD.String(text)))
+	folded := cases.Fold().String(norm.NFD.String(text))
+	// x/text (0.43) swaps the cases of Cherokee instead of folding them; Unicode
+	// folds that one script to upper case.
+	folded = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cherokee, r) {
+			return unicode.ToUpper(r)
+		}
+		return r
+	}, folded)
+	return norm.NFC.String(folded)
 }
 
 // isDotAtom tells a dot-atom of RFC 5322 §3.2.3 as RFC 6531 §3.3 extends it.

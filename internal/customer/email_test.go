@@ -3,6 +3,9 @@ package customer
 import (
 	"strings"
 	"testing"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 func TestParseEmail(t *testing.T) {
@@ -69,6 +72,7 @@ func TestCanonicalEmail(t *testing.T) {
 		{"zoë@example.com", "ZOË@example.com", "zoe\u0308@example.com"},
 		{"straße@example.com", "STRASSE@example.com"},
 		{"ὈΔΥΣΣΕΎΣ@example.com", "ὀδυσσεύς@example.com"},
+		{"\u13a0\u13f8@example.com", "\uab70\u13f0@example.com"}, // Cherokee in both cases
 	}
 	seen := map[string]int{}
 	for i, group := range same {
@@ -95,5 +99,32 @@ func TestCanonicalEmail(t *testing.T) {
 	}
 	if got := Email("Ada@not a host").Canonical(); got != "ada@not a host" {
 		t.Errorf("what is no e-mail has the key %q", got)
+	}
+}
+
+// Every letter Unicode has, alone and with marks that interact with case.
+func TestFoldCaseIsBlindToCase(t *testing.T) {
+	t.Parallel()
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if !unicode.IsLetter(r) || unicode.In(r, unicode.Han, unicode.Hangul) { // these two have many, and no case
+			continue
+		}
+		for _, marks := range []string{"", "\u0301", "\u0307", "\u0345"} {
+			text := string(r) + marks
+			key := foldCase(text)
+			if again := foldCase(key); again != key {
+				t.Errorf("%+q folds to %+q, and that to %+q", text, key, again)
+			}
+			// The two letters that Turkish has more: simple case mapping takes
+			// them for i and I, folding tells them apart.
+			if r == 'ı' || r == 'İ' {
+				continue
+			}
+			for _, other := range []string{strings.ToUpper(text), strings.ToLower(text), norm.NFD.String(text)} {
+				if got := foldCase(other); got != key {
+					t.Errorf("%+q folds to %+q, but %+q to %+q", text, key, other, got)
+				}
+			}
+		}
 	}
 }
