@@ -2,6 +2,8 @@ package eventlog
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -36,6 +38,13 @@ type Claim struct {
 type WrappedKey struct {
 	Wrapped []byte
 	KEK     string
+}
+
+// ID names the key without telling anything about it: what an erasure record
+// says was destroyed. It is the first 16 bytes of the wrapped key's SHA-256, in hex.
+func (k WrappedKey) ID() string {
+	sum := sha256.Sum256(k.Wrapped)
+	return hex.EncodeToString(sum[:16])
 }
 
 // Idempotency remembers the answer to a request for at least 24 hours. It
