@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebrahem-outlook/customer-service/e2e/cluster"
+)
+
+const (
+	sustainedRate = 2000 // registrations a second
+	sustainedTime = time.Minute
+	sampleEvery   = 500 * time.Millisecond
+)
+
+// At 2,000 registrations a second for a minute the sequencer, the relay and
+// the projector keep up: what is committed and not yet readable does not grow,
+// and no process's memory does. The load is open: it does not wait for answers.
+func TestKeepsUpWith2000RegistrationsASecond(t *testing.T) {
+	c := cluster.New(t, stack, cluster.Size{})
+	client := c.NewClient()
+	warmUp(t, client)
+
+	ctx := cluster.Within(t, 3*time.Minute)
+	latencies := make([]time.Duration, int(sustainedRate*sustainedTime.Seconds()))
+	statuses := make([]int, len(latencies))
+	sampled, stop := sample(ctx, c)
+	began := time.Now()
+	openLoop(ctx, len(latencies), sustainedRate, 400, func(i int, due time.Time) {
+		a, err := client.Write(ctx, http.MethodPost, "/v1/customers", newPerson().json())
+		latencies[i] = time.Since(due)
+		statuses[i] = a.Status
+		if err != nil {
+			statuses[i] = -1
+		}
+	})
+	took := time.Since(began)
+	stop()
+	samples := <-sampled
+
+	refused := 0
+	for _, s := range statuses {
+		if s != http.StatusCreated {
+			refused++
+		}
+	}
+	slices.Sort(latencies)
+	t.Logf("%d registrations in %s: %.0f/s, %d refused; latency from when each was due: p50 %s, p99 %s",
+		len(latencies)-refused, took.Round(time.Millisecond), float64(len(latencies)-refused)/took.Seconds(), refused,
+		latencies[len(latencies)/2], latencies[len(latencies)*99/100])
+	// The load generator shares the machine: a moment's overload is shed, not failed on.
+	require.LessOrEqual(t, refused, len(latencies)/100, "refused registrations")
+	require.Less(t, took, sustainedTime*11/10, "the rate was not held")
+
+	requireFlatLag(t, samples)
+	requireFlatMemory(t, c, samples)
+	requireReadModelEqualsLog(t, c)
+}
+
+// warmUp lets pools, caches and just-in-time compiled plans settle.
+func warmUp(t *testing.T, client *cluster.Client) {
+	t.Helper()
+	ctx := cluster.Within(t, time.Minute)
+	openLoop(ctx, 5*sustainedRate, sustainedRate, 400, func(int, time.Time) {
+		_, _ = client.Write(ctx, http.MethodPost, "/v1/customers", newPerson().json())
+	})
+}
+
+// openLoop calls do n times, rate a second, whether earlier calls have ended
+// or not, on at most workers goroutines.
+func openLoop(ctx context.Context, n, rate, workers int, do func(i int, due time.Time)) {
+	began, due := time.Now(), make(chan int, n)
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := range due {
+				do(i, began.Add(time.Duration(i)*time.Second/time.Duration(rate)))
+			}
+		})
+	}
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for i := 0; i < n && ctx.Err() == nil; <-ticker.C {
+		for ; i < n && time.Since(began) >= time.Duration(i)*time.Second/time.Duration(rate); i++ {
+			due <- i
+		}
+	}
+	close(due)
+	group.Wait()
+}
+
+type snapshot struct {
+	at     time.Duration
+	behind int64 // events committed and not yet readable
+	memory []int64
+}
+
+func sample(ctx context.Context, c *cluster.Cluster) (<-chan []snapshot, func()) {
+	ctx, stop := context.WithCancel(ctx)
+	out := make(chan []snapshot, 1)
+	go func() {
+		var all []snapshot
+		began := time.Now()
+		_ = cluster.Poll(ctx, sampleEvery, func() bool {
+			s := snapshot{at: time.Since(began)}
+			var err error
+			if s.behind, err = behind(ctx, c); err == nil {
+				for _, p := range c.Processes() {
+					s.memory = append(s.memory, p.ResidentMiB())
+				}
+				all = append(all, s)
+			}
+			return false
+		})
+		out <- all
+	}()
+	return out, stop
+}
+
+// behind counts the events that are in the log and not in the read model.
+func behind(ctx context.Context, c *cluster.Cluster) (int64, error) {
+	var readable, committed int64
+	// The read model first: what is written in between makes the figure larger, never smaller.
+	if err := c.ReadModel().QueryRow(ctx, `SELECT coalesce(sum(version), 0) FROM readmodel.documents`).Scan(&readable); err != nil {
+		return 0, err
+	}
+	if err := c.EventLog().QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM eventlog.events`).Scan(&committed); err != nil {
+		return 0, err
+	}
+	return committed - readable, nil
+}
+
+// requireFlatLag compares the last third of the minute with the middle one.
+func requireFlatLag(t *testing.T, samples []snapshot) {
+	t.Helper()
+	require.Greater(t, len(samples), 30, "the run was not watched")
+	var lags []int64
+	for _, s := range samples {
+		lags = append(lags, s.behind)
+	}
+	third := len(lags) / 3
+	middle, last := median(lags[third:2*third]), median(lags[2*third:])
+	t.Logf("events committed and not yet readable: median of the middle third %d, of the last third %d, most %d (%.0f ms of the load)",
+		middle, last, slices.Max(lags), float64(last)*1000/sustainedRate)
+	require.Less(t, last, int64(sustainedRate), "reads lag by more than a second of writes")
+	require.LessOrEqual(t, last, 2*middle+sustainedRate/10, "the lag grows")
+}
+
+func requireFlatMemory(t *testing.T, c *cluster.Cluster, samples []snapshot) {
+	t.Helper()
+	third := len(samples) / 3
+	for i, p := range c.Processes() {
+		var resident []int64
+		for _, s := range samples {
+			resident = append(resident, s.memory[i])
+		}
+		middle, last := median(resident[third:2*third]), median(resident[2*third:])
+		t.Logf("%s: resident median of the middle third %d MiB, of the last third %d MiB, peak %d MiB", p.Name, middle, last, p.PeakMiB())
+		require.LessOrEqual(t, last, middle*5/4+16, "%s grows", p.Name)
+		require.Less(t, p.PeakMiB(), int64(512), "%s is large", p.Name)
+	}
+}
+
+func median(values []int64) int64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
