@@ -6,7 +6,7 @@ import "slices"
 const (
 	MaxAddressLineLength = 200
 	MaxCityLength        = 100
-	MaxAddressStateLen   = 100
+	MaxStateLength       = 100
 	MaxPostalCodeLength  = 20
 	MaxLabelLength       = 40
 )
@@ -28,7 +28,7 @@ func NewAddress(id AddressID, f AddressFields) (Address, error) {
 		Line1:      Parse(&broken, "/line1", f.Line1, requiredText(MaxAddressLineLength)),
 		Line2:      Parse(&broken, "/line2", f.Line2, optionalText(MaxAddressLineLength)),
 		City:       Parse(&broken, "/city", f.City, requiredText(MaxCityLength)),
-		State:      Parse(&broken, "/state", f.State, optionalText(MaxAddressStateLen)),
+		State:      Parse(&broken, "/state", f.State, optionalText(MaxStateLength)),
 		PostalCode: Parse(&broken, "/postal_code", f.PostalCode, optionalText(MaxPostalCodeLength)),
 		Country:    Parse(&broken, "/country", f.Country, ParseCountry),
 		Label:      Parse(&broken, "/label", f.Label, optionalText(MaxLabelLength)),

@@ -41,10 +41,12 @@ func TestApply(t *testing.T) {
 			then(MetadataChanged{Set: map[string]string{"plan": "tin"}}),
 		"the suspended can change": given(full, Suspended{}).when(change(Change{Locale: ptr(Locale("fr"))})).then(LocaleChanged{Locale: "fr"}),
 
-		"both names gone":     given(full).when(change(Change{FirstName: ptr(Name("")), LastName: ptr(Name(""))})).thenErr(broken("/first_name", CodeRequired)),
-		"the only name gone":  given(Registered{LastName: "X", Email: "a@b.c"}).when(change(Change{LastName: ptr(Name(""))})).thenErr(broken("/last_name", CodeRequired)),
-		"e-mail gone":         given(full).when(change(Change{Email: ptr(Email("")), Phone: ptr(Phone(""))})).thenErr(broken("/email", CodeRequired)),
-		"51 keys":             given(full).when(change(Change{Metadata: &MetadataChange{Set: fifty}})).thenErr(broken("/metadata", CodeTooMany)),
+		"both names gone":    given(full).when(change(Change{FirstName: ptr(Name("")), LastName: ptr(Name(""))})).thenErr(broken("/first_name", CodeRequired)),
+		"the only name gone": given(Registered{LastName: "X", Email: "a@b.c"}).when(change(Change{LastName: ptr(Name(""))})).thenErr(broken("/last_name", CodeRequired)),
+		"e-mail gone":        given(full).when(change(Change{Email: ptr(Email("")), Phone: ptr(Phone(""))})).thenErr(broken("/email", CodeRequired)),
+		"51 keys":            given(full).when(change(Change{Metadata: &MetadataChange{Set: fifty}})).thenErr(broken("/metadata", CodeTooMany)),
+		"a 51st key": given(Registered{Email: "a@b.c", Metadata: fifty}).when(change(Change{Metadata: &MetadataChange{Set: map[string]string{"plan": ""}}})).
+			thenErr(broken("/metadata", CodeTooMany)),
 		"50 keys":             given(Registered{Email: "a@b.c"}).when(change(Change{Metadata: &MetadataChange{Set: fifty}})).then(MetadataChanged{Set: fifty}),
 		"another 50 keys":     given(full).when(change(Change{Metadata: &MetadataChange{Clear: true, Set: fifty}})).then(MetadataChanged{Set: fifty, Removed: []string{"plan", "seat"}}),
 		"all faults at once":  given(full).when(change(Change{Email: ptr(Email("")), Metadata: &MetadataChange{Set: fifty}})).thenErr(broken("/email", CodeRequired, "/metadata", CodeTooMany)),

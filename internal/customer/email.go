@@ -104,17 +104,14 @@ func asciiHost(domain string) (string, bool) {
 	// would be an IPv4 address.
 	host, err := idna.New(
 		idna.MapForLookup(),
-		idna.Transitional(false),
 		idna.BidiRule(),
-		idna.CheckHyphens(true),
-		idna.CheckJoiners(true),
 		idna.VerifyDNSLength(true),
 	).ToASCII(domain)
 	if err != nil {
 		return "", false
 	}
 	dot := strings.LastIndexByte(host, '.')
-	if dot <= 0 || dot == len(host)-1 || strings.Trim(host[dot+1:], "0123456789") == "" {
+	if dot < 0 || strings.Trim(host[dot+1:], "0123456789") == "" {
 		return "", false
 	}
 	return host, true

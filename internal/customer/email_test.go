@@ -46,6 +46,9 @@ func TestParseEmail(t *testing.T) {
 		{in: "ada@127.0.0.1", code: CodeInvalidEmail},
 		{in: "ada@[127.0.0.1]", code: CodeInvalidEmail},
 		{in: "ada@xn--a.example", code: CodeInvalidEmail},
+		{in: "ada@ab--c.example", code: CodeInvalidEmail},
+		{in: "ada@\u05d0a.example", code: CodeInvalidEmail}, // a label in two directions (RFC 5893)
+		{in: "ada@a\u200db.example", code: CodeInvalidEmail},
 		{in: "ada@" + strings.Repeat("d", 64) + ".example", code: CodeInvalidEmail},
 		{in: ".ada@example.com", code: CodeInvalidEmail},
 		{in: "ada.@example.com", code: CodeInvalidEmail},

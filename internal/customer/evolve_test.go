@@ -150,8 +150,8 @@ func TestEvolveInOddOrder(t *testing.T) {
 func TestDataSharesNoMemory(t *testing.T) {
 	t.Parallel()
 	life := onceEach()
-	for _, s := range []State{Fold(ada, life[:18]...), Fold(ada, life...)} {
-		want := s.Data()
+	for _, history := range [][]Event{life[:18], life} {
+		s, want := Fold(ada, history...), Fold(ada, history...).Data()
 		vandal := s.Data()
 		copied := FromData(vandal)
 		for i := range vandal.Addresses {

@@ -20,14 +20,14 @@ func ParsePhone(text string) (Phone, error) {
 		return "", &ValueError{Code: CodeInvalidPhone, Detail: "is not a phone number in international format: + and a country code first"}
 	}
 	number, parseErr := phonenumbers.Parse(out, "")
-	if parseErr != nil || number.GetExtension() != "" || !phonenumbers.IsValidNumber(number) {
+	if parseErr != nil || !phonenumbers.IsValidNumber(number) {
 		return "", &ValueError{Code: CodeInvalidPhone, Detail: "is not a phone number in use"}
 	}
 	return Phone(phonenumbers.Format(number, phonenumbers.E164)), nil
 }
 
 // looksLikePhone keeps from the library what it would make something of: it
-// looks for a number anywhere in a text.
+// looks for a number anywhere in a text, spells letters, and parses extensions.
 func looksLikePhone(text string) bool {
 	const maxLength = 40 // an E.164 number has 15 digits; the rest is for separators
 	rest, plus := strings.CutPrefix(text, "+")

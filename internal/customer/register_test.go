@@ -82,6 +82,9 @@ func TestRegisterSharesNoMemory(t *testing.T) {
 	e := events[0].(Registered)
 	s := NewState(ada).Evolve(e)
 	r.Addresses[0].DefaultFor[0], r.Metadata["plan"] = UseBilling, "lead"
+	if e.Addresses[0].DefaultFor[0] != UseShipping || e.Metadata["plan"] != "gold" {
+		t.Fatal("the event changed with its registration")
+	}
 	e.Addresses[0].DefaultFor[0], e.Metadata["plan"], e.Tags[0] = UseBilling, "tin", "z"
 	e.Consents[ChannelSMS] = Consent{}
 	d := s.Data()
