@@ -64,6 +64,7 @@ func aptInstall(ctx context.Context, kinds []Kind, say func(string, ...any)) err
 		return err
 	}
 	packages := packageNames(kinds, debianPackages)
+	services := slices.Concat(packages, companions(kinds))
 	say("install: apt-get update…")
 	// An update that fails in part is no reason to stop: what counts is whether
 	// the packages can be had.
@@ -75,17 +76,17 @@ func aptInstall(ctx context.Context, kinds []Kind, say func(string, ...any)) err
 	if err != nil {
 		err = errors.Join(updated, err)
 	} else {
-		disable(asRoot, append(packages, companions(kinds)...), say)
+		disable(asRoot, services, say)
 	}
 	return errors.Join(err, restore())
 }
 
-// companions are services that come with the packages.
+// companions are further services that installing the packages will bring.
 func companions(kinds []Kind) []string {
-	if slices.Contains(kinds, RabbitMQ) {
-		return []string{"epmd.service", "epmd.socket"}
+	if _, err := exec.LookPath("epmd"); err == nil || !slices.Contains(kinds, RabbitMQ) {
+		return nil
 	}
-	return nil
+	return []string{"epmd.service", "epmd.socket"}
 }
 
 // rootCommand makes commands that run as root: we are root, or may become root
