@@ -84,6 +84,7 @@ type Service struct {
 	refresh *lifecycle.Loop
 	listen  *lifecycle.Loop
 
+	born      time.Time
 	mu        sync.RWMutex
 	fresh     Freshness
 	freshAt   time.Time // when fresh was read, or the Service was made
@@ -99,7 +100,7 @@ func New(reader Reader, cache Cache, announcements Announcements, log *slog.Logg
 	}
 	w := newWaiters(c.MaxWaiters)
 	s := &Service{
-		reader: reader, cache: cache, log: log, cfg: c, waiters: w, freshAt: time.Now(),
+		reader: reader, cache: cache, log: log, cfg: c, waiters: w, born: time.Now(), freshAt: time.Now(),
 		poller: &poller{
 			reader: reader, waiters: w, log: log, timeout: c.ReadTimeout,
 			floor: c.PollFloor, ceiling: c.PollCeiling, poke: make(chan struct{}, 1),
@@ -271,6 +272,9 @@ func (s *Service) refreshOnce(ctx context.Context) (time.Duration, error) {
 	f, err := s.reader.Freshness(ctx)
 	if err != nil {
 		return 0, err
+	}
+	if f.Beat.IsZero() {
+		f.Age = time.Since(s.born)
 	}
 	s.cache.Use(f.Cache)
 	s.mu.Lock()

@@ -20,6 +20,7 @@ CREATE TABLE readmodel.checkpoints (
     lane            smallint NOT NULL,
     position        bigint   NOT NULL DEFAULT 0,
     cached_position bigint   NOT NULL DEFAULT 0, -- the cache is known to hold nothing older up to here
+    rewinds         bigint   NOT NULL DEFAULT 0, -- how often cached_position was set back
     PRIMARY KEY (generation, lane),
     CHECK (cached_position <= position)
 ) WITH (fillfactor = 50); -- one hot row a lane: room for updates in place
@@ -67,13 +68,6 @@ CREATE TABLE readmodel.parked (
     since        timestamptz NOT NULL DEFAULT now()
 );
 
--- Customers whose cache entry has to be written again although their lane's
--- cached_position is past them, because they were let go from parking.
-CREATE TABLE readmodel.cache_pending (
-    customer_id uuid   PRIMARY KEY,
-    version     bigint NOT NULL
-);
-
 -- Which keys of which Redis hold entries that may be trusted: those of this
 -- epoch on the server with this run id. No run id: none.
 CREATE TABLE readmodel.cache_state (
@@ -95,7 +89,7 @@ GRANT USAGE ON SCHEMA readmodel TO customer_projector, customer_query;
 GRANT SELECT ON readmodel.schema_migrations, readmodel.generations TO customer_projector, customer_query;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     readmodel.checkpoints, readmodel.documents, readmodel.history, readmodel.parked,
-    readmodel.cache_pending, readmodel.cache_state, readmodel.heartbeat
+    readmodel.cache_state, readmodel.heartbeat
     TO customer_projector;
 GRANT SELECT ON
     readmodel.checkpoints, readmodel.documents, readmodel.history, readmodel.parked,

@@ -1,0 +1,187 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
+	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
+	"github.com/ebrahem-outlook/customer-service/internal/projection"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
+)
+
+// laneBeat is one lane in the heartbeat row.
+type laneBeat struct {
+	Lane      eventlog.Lane     `json:"lane"`
+	Head      eventlog.Position `json:"head"`
+	Applied   eventlog.Position `json:"applied"`
+	WaitingMS int64             `json:"waiting_ms"`
+}
+
+// Several projectors beat; the row need not change more often than one would.
+const upsertHeartbeat = `
+INSERT INTO readmodel.heartbeat AS h (at, head, lanes) VALUES (clock_timestamp(), $1, $2)
+ON CONFLICT (only) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = excluded.lanes
+ WHERE h.at < excluded.at - interval '100 ms'`
+
+// Beat tells query processes what a projector saw.
+func (m *ReadModel) Beat(ctx context.Context, h projection.Heartbeat) error {
+	lanes := make([]laneBeat, len(h.Lanes))
+	for i, l := range h.Lanes {
+		lanes[i] = laneBeat{Lane: l.Lane, Head: l.Head, Applied: l.Applied, WaitingMS: l.Waiting.Milliseconds()}
+	}
+	raw, err := json.Marshal(lanes)
+	if err != nil {
+		return fmt.Errorf("beat: %w", err)
+	}
+	if _, err := m.pool.Exec(ctx, upsertHeartbeat, h.Head, raw); err != nil {
+		return fmt.Errorf("beat: %w", err)
+	}
+	return nil
+}
+
+const selectFreshness = `
+SELECT g.generation, (SELECT count(*) FROM readmodel.parked), c.epoch, c.run_id,
+       h.at, coalesce(extract(epoch FROM clock_timestamp() - h.at), 0)::float8, coalesce(h.head, 0), h.lanes
+  FROM readmodel.generations g CROSS JOIN readmodel.cache_state c LEFT JOIN readmodel.heartbeat h ON true
+ WHERE g.state = 'live'`
+
+// Freshness answers how far the read model is, in one statement.
+func (r *ReadModelReader) Freshness(ctx context.Context) (query.Freshness, error) {
+	var (
+		f     query.Freshness
+		at    *time.Time
+		age   float64
+		lanes []byte
+	)
+	err := r.pool.QueryRow(ctx, selectFreshness).Scan(
+		&f.Generation, &f.Parked, &f.Cache.Epoch, &f.Cache.RunID, &at, &age, &f.Head, &lanes)
+	if err != nil {
+		return query.Freshness{}, unreadable("freshness", err)
+	}
+	if at == nil {
+		return f, nil
+	}
+	f.Beat, f.Age = at.UTC(), max(0, time.Duration(age*float64(time.Second)))
+	var beats []laneBeat
+	if err := json.Unmarshal(lanes, &beats); err != nil {
+		return query.Freshness{}, unreadable("freshness", err)
+	}
+	for _, b := range beats {
+		f.Lanes = append(f.Lanes, query.LaneFreshness{
+			Lane: b.Lane, Head: b.Head, Applied: b.Applied, Waiting: time.Duration(b.WaitingMS) * time.Millisecond,
+		})
+	}
+	return f, nil
+}
+
+const selectCacheState = `SELECT epoch, run_id FROM readmodel.cache_state`
+
+// State answers which entries of the cache readers trust.
+func (m *ReadModel) State(ctx context.Context) (s query.CacheState, err error) {
+	if err := m.pool.QueryRow(ctx, selectCacheState).Scan(&s.Epoch, &s.RunID); err != nil {
+		return query.CacheState{}, fmt.Errorf("read cache state: %w", err)
+	}
+	return s, nil
+}
+
+const (
+	lockCheckpoints = `SELECT FROM readmodel.checkpoints WHERE generation = $1 ORDER BY lane FOR UPDATE`
+	renewCache      = `UPDATE readmodel.cache_state SET epoch = epoch + 1, run_id = $2 WHERE epoch = $1`
+	allCached       = `UPDATE readmodel.checkpoints SET cached_position = position WHERE generation = $1`
+	suspendCache    = `UPDATE readmodel.cache_state SET run_id = '' WHERE run_id <> ''`
+)
+
+// Renew begins an empty epoch. It holds every lane's lock, so that whatever is
+// committed later knows the epoch, and whatever was before is seen by those
+// who fill it. Nothing has to be written into it: empty is not old.
+func (m *ReadModel) Renew(ctx context.Context, was query.CacheState, runID string) (now query.CacheState, err error) {
+	err = pgx.BeginFunc(ctx, m.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockCheckpoints, liveGeneration); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, renewCache, was.Epoch, runID)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 1 {
+			if _, err := tx.Exec(ctx, allCached, liveGeneration); err != nil {
+				return err
+			}
+		}
+		return tx.QueryRow(ctx, selectCacheState).Scan(&now.Epoch, &now.RunID)
+	})
+	if err != nil {
+		return query.CacheState{}, fmt.Errorf("renew cache epoch: %w", err)
+	}
+	return now, nil
+}
+
+// Suspend makes readers trust nothing in the cache.
+func (m *ReadModel) Suspend(ctx context.Context) error {
+	if _, err := m.pool.Exec(ctx, suspendCache); err != nil {
+		return fmt.Errorf("suspend cache: %w", err)
+	}
+	return nil
+}
+
+const (
+	// History, which only grows, says who changed; see the index on it.
+	selectChanged = `
+SELECT h.customer_id, h.position
+  FROM readmodel.history h JOIN readmodel.documents d USING (customer_id)
+ WHERE h.position > $1 AND d.slot BETWEEN $2 AND $3
+ ORDER BY h.position LIMIT $4`
+
+	markCached = `
+UPDATE readmodel.checkpoints SET cached_position = least($3, position)
+ WHERE generation = $1 AND lane = $2 AND rewinds = $4 AND cached_position < least($3, position)`
+)
+
+// ChangedAfter returns the customers of a lane that changed after a position.
+func (m *ReadModel) ChangedAfter(
+	ctx context.Context, lane eventlog.Lane, after eventlog.Position, limit int,
+) (changed []projection.Row, through eventlog.Position, more bool, err error) {
+	first, last := m.slots(lane)
+	found, err := m.pool.Query(ctx, selectChanged, after, first, last, limit)
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("read changes of lane %d: %w", lane, err)
+	}
+	var (
+		id   customer.ID
+		seen = map[customer.ID]bool{}
+		ids  []customer.ID
+	)
+	through = after
+	tag, err := pgx.ForEachRow(found, []any{&id, &through}, func() error {
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("read changes of lane %d: %w", lane, err)
+	}
+	found, err = m.pool.Query(ctx, selectRows, ids)
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("read changes of lane %d: %w", lane, err)
+	}
+	changed, err = pgx.CollectRows(found, scanRow)
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("read changes of lane %d: %w", lane, err)
+	}
+	return changed, through, tag.RowsAffected() == int64(limit), nil
+}
+
+// MarkCached records that the cache holds nothing older up to a position.
+func (m *ReadModel) MarkCached(ctx context.Context, lane eventlog.Lane, through eventlog.Position, rewinds int64) error {
+	if _, err := m.pool.Exec(ctx, markCached, liveGeneration, lane, through, rewinds); err != nil {
+		return fmt.Errorf("mark lane %d cached: %w", lane, err)
+	}
+	return nil
+}
