@@ -65,6 +65,8 @@ type Append struct {
 	CustomerID customer.ID
 	Expected   customer.Version // the stream's version the decision was made on; 0 for none
 	Events     []Envelope       // versions Expected+1, Expected+2, …; may be empty when only Idempotency is recorded
+	// Take reserves values; one the customer holds already stays its own. Free
+	// gives up those it holds. An item names no claim twice.
 	Take, Free []Claim
 	NewKey     *WrappedKey // stored with the first events of a customer
 	DestroyKey bool        // erases the key; nothing can be read from the stream afterwards
@@ -82,17 +84,38 @@ const (
 	Conflicted
 	// ClaimTaken: another customer holds one of Take.
 	ClaimTaken
-	// Replayed: Idempotency's principal and key are recorded already;
-	// Outcome.Recorded has what for. Nothing was written.
+	// Replayed: Idempotency's principal and key are recorded already, by
+	// another command; Outcome.Recorded has what for.
 	Replayed
+	// Refused: the log cannot hold the item, now or later, because of a value
+	// in it; Outcome.Err says why. Who wrote the item has a fault.
+	Refused
 )
+
+func (v Verdict) String() string {
+	switch v {
+	case Appended:
+		return "appended"
+	case Conflicted:
+		return "conflicted"
+	case ClaimTaken:
+		return "claim taken"
+	case Replayed:
+		return "replayed"
+	case Refused:
+		return "refused"
+	default:
+		return "unknown verdict"
+	}
+}
 
 // Outcome is the verdict on one Append.
 type Outcome struct {
 	Verdict  Verdict
-	Version  customer.Version // the stream's version after it, or the present one when Conflicted
+	Version  customer.Version // with Appended the stream's version after the item, with Conflicted the present one
 	Claim    ClaimKind        // with ClaimTaken
 	Recorded *Idempotency     // with Replayed
+	Err      error            // with Refused; names no value
 }
 
 // Stream is one customer's events as loaded, with its key.
@@ -102,17 +125,26 @@ type Stream struct {
 	Events  []Envelope       // those after the requested version, ascending
 }
 
+// ErrMisuse tells that a batch breaks AppendBatch's conditions; nothing was
+// committed.
+var ErrMisuse = errors.New("malformed batch")
+
 // Appender commits commands.
 //
 // AppendBatch commits all items in one transaction, and each item by itself:
 // one item's verdict never changes another's, and a returned outcome is
 // durable. At most one item may name a customer, a claim digest or an
-// idempotency key within a batch.
+// idempotency key within a batch; anything else, and events that do not follow
+// Expected, is ErrMisuse. Only when an item is Refused are the others committed
+// in several transactions.
 //
-// Items are identified by the event ids they carry. Handing in an item again
-// that was committed before answers Appended and writes nothing, so a caller
-// whose connection broke during COMMIT resolves the doubt by calling again
-// with the very same items.
+// A replay is found before a conflict, and a conflict before a taken claim.
+//
+// Items are identified by the event ids they carry, and one without events by
+// its Idempotency's CommandID. Handing in an item again that was committed
+// before answers Appended and writes nothing, so a caller whose connection
+// broke during COMMIT resolves the doubt by calling again with the very same
+// items.
 //
 // Its error means that no item was committed, unless it wraps ErrUnavailable:
 // then each may have been.

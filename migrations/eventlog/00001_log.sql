@@ -62,7 +62,6 @@ CREATE TABLE eventlog.idempotency (
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX idempotency_created_at ON eventlog.idempotency (created_at);
-CREATE INDEX idempotency_customer ON eventlog.idempotency (customer_id);
 
 -- Folded states of long streams, sealed. Disposable: losing one costs time only.
 CREATE TABLE eventlog.snapshots (
