@@ -1,0 +1,153 @@
+// Package rediscache keeps customers' documents in Redis, in front of the read
+// model, and announces them as they change.
+//
+// An entry is written by compare-and-set on its version, and filled by readers
+// only under a lease taken before they asked the read model, so that nothing
+// forgotten (a flush, an eviction, an expiry) can be replaced by something
+// older. Keys carry an epoch; which epoch of which server may be trusted is
+// kept in the read model, not here. No key and no announcement holds personal data.
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
+)
+
+// schemaVersion is in every key: a release that renders documents differently
+// raises it, and two releases that run side by side share no entry.
+const schemaVersion = 1
+
+// Config is how Redis is reached. Zero values take the defaults named.
+type Config struct {
+	URL    string
+	Prefix string        // of every key and channel; "customer"
+	TTL    time.Duration // of entries, give or take a fifth; 1 h
+	// Timeout bounds every answer; 100 ms for readers, which have the read model
+	// to turn to, and 500 ms for writers, which send many entries at once.
+	Timeout  time.Duration
+	PoolSize int // 16
+	Logger   *slog.Logger
+}
+
+// client is what readers and writers share.
+type client struct {
+	redis  *redis.Client
+	prefix string
+	ttl    time.Duration
+	log    *slog.Logger
+	server atomic.Pointer[string] // the identity of the server last connected to
+}
+
+func open(c Config, timeout time.Duration) (*client, error) {
+	if c.Prefix == "" {
+		c.Prefix = "customer"
+	}
+	if c.TTL == 0 {
+		c.TTL = time.Hour
+	}
+	if c.Timeout == 0 {
+		c.Timeout = timeout
+	}
+	if c.PoolSize == 0 {
+		c.PoolSize = 16
+	}
+	var errs []error
+	if c.TTL < time.Second || c.Timeout < 0 || c.PoolSize < 0 {
+		errs = append(errs, errors.New("redis: negative or too short settings"))
+	}
+	if strings.ContainsAny(c.Prefix, "{}*?[]\\ ") {
+		errs = append(errs, errors.New("redis: the prefix has characters that mean something in keys or patterns"))
+	}
+	if c.Logger == nil {
+		errs = append(errs, errors.New("redis: no logger"))
+	}
+	o, err := redis.ParseURL(c.URL)
+	if err != nil {
+		errs = append(errs, errors.New("redis: the URL cannot be read")) // the cause may quote the password
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	cl := &client{prefix: c.Prefix, ttl: c.TTL, log: c.Logger}
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = 2*c.Timeout, c.Timeout, c.Timeout, c.Timeout
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = -1 // a retry is one more timeout; the read model answers sooner
+	o.DialerRetries = 1
+	o.PoolSize = c.PoolSize
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.OnConnect = cl.identify
+	cl.redis = redis.NewClient(o)
+	return cl, nil
+}
+
+// Close ends all connections.
+func (c *client) Close() error { return c.redis.Close() }
+
+// identify asks a new connection which server it reached. A server that
+// restarted ended all its connections, so whoever talks to it has asked.
+func (c *client) identify(ctx context.Context, conn *redis.Conn) error {
+	id, err := identity(ctx, conn)
+	if err != nil {
+		return err
+	}
+	c.server.Store(&id)
+	return nil
+}
+
+type commander interface {
+	Info(ctx context.Context, sections ...string) *redis.StringCmd
+}
+
+// identity names a server process and the data set it has: the second part
+// changes when a server takes over another one's.
+func identity(ctx context.Context, on commander) (string, error) {
+	server, err := on.Info(ctx, "server").Result()
+	if err != nil {
+		return "", fmt.Errorf("identify server: %w", err)
+	}
+	replication, err := on.Info(ctx, "replication").Result()
+	if err != nil {
+		return "", fmt.Errorf("identify server: %w", err)
+	}
+	run, set := field(server, "run_id:"), field(replication, "master_replid:")
+	if run == "" {
+		return "", errors.New("identify server: it has no run id")
+	}
+	return run + "/" + set, nil
+}
+
+func field(info, name string) string {
+	_, rest, _ := strings.Cut(info, "\n"+name)
+	value, _, _ := strings.Cut(rest, "\r")
+	return value
+}
+
+func (c *client) key(epoch int64, id customer.ID) string {
+	return c.epochPrefix(epoch) + "{" + id.String() + "}"
+}
+
+func (c *client) epochPrefix(epoch int64) string {
+	return c.prefix + ":" + strconv.Itoa(schemaVersion) + ":" + strconv.FormatInt(epoch, 10) + ":"
+}
+
+func (c *client) channel() string { return c.prefix + ":" + strconv.Itoa(schemaVersion) + ":changed" }
+
+// expiry is in milliseconds, spread so that what was written together does not
+// expire together.
+func (c *client) expiry() int64 {
+	ms := c.ttl.Milliseconds()
+	return ms - ms/5 + rand.Int64N(2*ms/5+1) //nolint:gosec // jitter needs no secrecy
+}

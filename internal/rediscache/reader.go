@@ -1,0 +1,198 @@
+package rediscache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
+)
+
+const (
+	// leaseScript takes the right to fill a key that holds nothing of use. A
+	// lease that somebody else has is left to them.
+	// KEYS[1] key; ARGV lease, milliseconds.
+	leaseScript = `
+local have = redis.pcall('GET', KEYS[1])
+if type(have) == 'string' and (string.match(have, '^1:%d+:[asde]:') or string.match(have, '^L:')) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`
+
+	// fillScript replaces a lease by a value, if it is still there.
+	// KEYS[1] key; ARGV lease, value, milliseconds.
+	fillScript = `
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1`
+
+	// dropScript removes a value that cannot be read, unless it was replaced.
+	// KEYS[1] key; ARGV value.
+	dropScript = `
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0`
+
+	// leaseTTL is above the longest question to the read model, and how long a
+	// key stays unfilled when whoever took the lease died.
+	leaseTTL = 10 * time.Second
+	// listenPing is how often a silent subscription is asked whether it lives.
+	listenPing = 3 * time.Second
+)
+
+// Reader is a query process's side of the cache. It implements query.Cache and
+// query.Announcements. Whatever goes wrong is a miss.
+type Reader struct {
+	*client
+	breaker           *breaker
+	lease, fill, drop *redis.Script
+	state             atomic.Pointer[query.CacheState]
+}
+
+var (
+	_ query.Cache         = (*Reader)(nil)
+	_ query.Announcements = (*Reader)(nil)
+)
+
+// NewReader returns a reader that trusts nothing until Use says what.
+func NewReader(c Config) (*Reader, error) {
+	cl, err := open(c, 100*time.Millisecond)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{
+		client: cl, breaker: newBreaker(c.Logger),
+		lease: redis.NewScript(leaseScript), fill: redis.NewScript(fillScript), drop: redis.NewScript(dropScript),
+	}, nil
+}
+
+// Use says which entries may be trusted from now on.
+func (r *Reader) Use(s query.CacheState) {
+	r.state.Store(&s)
+	if _, ok := r.epoch(); ok || s.RunID == "" || !r.breaker.allow() {
+		return
+	}
+	// Not connected yet, or still to a server that the projector has left.
+	ctx := context.Background()
+	id, err := identity(ctx, r.redis)
+	r.breaker.report(ctx, err)
+	if err == nil {
+		r.server.Store(&id)
+	}
+}
+
+// epoch is the one whose entries are trusted on the server last connected to.
+func (r *Reader) epoch() (int64, bool) {
+	state, server := r.state.Load(), r.server.Load()
+	if state == nil || server == nil || state.RunID != *server {
+		return 0, false
+	}
+	return state.Epoch, true
+}
+
+// Get answers what the cache has of id and may be trusted.
+func (r *Reader) Get(ctx context.Context, id customer.ID) (query.Entry, bool) {
+	epoch, ok := r.epoch()
+	if !ok || !r.breaker.allow() {
+		return query.Entry{}, false
+	}
+	key := r.key(epoch, id)
+	value, err := r.redis.Get(ctx, key).Bytes()
+	switch {
+	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"):
+		r.breaker.report(ctx, nil)
+		return query.Entry{}, false
+	case err != nil:
+		r.report(ctx, err)
+		return query.Entry{}, false
+	}
+	r.breaker.report(ctx, nil)
+	// The connection may be a new one, to a server that came back with old data.
+	if now, ok := r.epoch(); !ok || now != epoch {
+		return query.Entry{}, false
+	}
+	e, err := decode(id, value)
+	if err == nil {
+		return e, true
+	}
+	if len(value) < len(leasePrefix) || string(value[:len(leasePrefix)]) != leasePrefix {
+		r.report(ctx, r.drop.Run(ctx, r.redis, []string{key}, value).Err())
+	}
+	return query.Entry{}, false
+}
+
+// Lease takes the right to fill id's entry, if nobody has it.
+func (r *Reader) Lease(ctx context.Context, id customer.ID) query.Lease {
+	epoch, ok := r.epoch()
+	if !ok || !r.breaker.allow() {
+		return ""
+	}
+	lease := leasePrefix + rand.Text()
+	got, err := r.lease.Run(ctx, r.redis, []string{r.key(epoch, id)}, lease, leaseTTL.Milliseconds()).Int()
+	r.report(ctx, err)
+	if err != nil || got == 0 {
+		return ""
+	}
+	return query.Lease(fmt.Sprintf("%d %s", epoch, lease))
+}
+
+// Fill stores what the read model answered since the lease was taken.
+func (r *Reader) Fill(ctx context.Context, id customer.ID, l query.Lease, e query.Entry) {
+	var (
+		epoch int64
+		lease string
+	)
+	if n, err := fmt.Sscanf(string(l), "%d %s", &epoch, &lease); n != 2 || err != nil || !r.breaker.allow() {
+		return
+	}
+	value, err := encode(id, e)
+	if err != nil {
+		r.breaker.report(ctx, nil)
+		return
+	}
+	r.report(ctx, r.fill.Run(ctx, r.redis, []string{r.key(epoch, id)}, lease, value, r.expiry()).Err())
+}
+
+// report tells the breaker, but for what is the caller's doing.
+func (r *Reader) report(ctx context.Context, err error) {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return
+	}
+	r.breaker.report(ctx, err)
+}
+
+// Listen calls fn for each announcement.
+func (r *Reader) Listen(ctx context.Context, fn func(customer.ID, customer.Version)) error {
+	sub := r.redis.Subscribe(ctx, r.channel())
+	defer func() { _ = sub.Close() }()
+	// Receiving ends with its connection, not with its context.
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
+	silent := false
+	for {
+		received, err := sub.ReceiveTimeout(ctx, listenPing)
+		timeout := net.Error(nil)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &timeout) && timeout.Timeout() && !silent:
+			silent = true
+			if err := sub.Ping(ctx); err != nil {
+				return fmt.Errorf("listen: %w", err)
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("listen: %w", err)
+		}
+		silent = false
+		if m, ok := received.(*redis.Message); ok {
+			if id, v, err := parseAnnouncement(m.Payload); err == nil {
+				fn(id, v)
+			}
+		}
+	}
+}

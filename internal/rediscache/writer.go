@@ -1,0 +1,136 @@
+package rediscache
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/ebrahem-outlook/customer-service/internal/projection"
+)
+
+// storeScript keeps the newer of what is there and what is given, and announces
+// what it has afterwards unless that was newer. A tombstone goes over its own
+// version: a customer may lose its values without a new event. pcall, because
+// the key may hold another type; SET replaces any.
+//
+// KEYS[1] key; ARGV version, value, milliseconds, "1" for erased, channel, announcement.
+const storeScript = `
+local have = redis.pcall('GET', KEYS[1])
+local version = tonumber(ARGV[1])
+if type(have) == 'string' then
+  local v = tonumber(string.match(have, '^1:(%d+):'))
+  if v and v > version then return 0 end
+  if v == version and ARGV[4] ~= '1' then
+    redis.call('PUBLISH', ARGV[5], ARGV[6])
+    return 0
+  end
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('PUBLISH', ARGV[5], ARGV[6])
+return 1`
+
+const (
+	// storeChunk bounds one pipeline: at 2 KB an entry, half a megabyte.
+	storeChunk = 256
+	// sweepChunk is how many keys one step of removing an epoch looks at.
+	sweepChunk = 500
+	probeTTL   = 10 * time.Second
+)
+
+// Writer is a projector's side of the cache. It implements projection.Cache.
+type Writer struct {
+	*client
+	store *redis.Script
+}
+
+var _ projection.Cache = (*Writer)(nil)
+
+// NewWriter returns a writer that connects when first used.
+func NewWriter(c Config) (*Writer, error) {
+	cl, err := open(c, 500*time.Millisecond)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{client: cl, store: redis.NewScript(storeScript)}, nil
+}
+
+// Store writes entries that are newer than what is there.
+func (w *Writer) Store(ctx context.Context, epoch int64, entries []projection.CacheEntry) error {
+	for len(entries) > 0 {
+		n := min(len(entries), storeChunk)
+		err := w.storeChunk(ctx, epoch, entries[:n])
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			// A server that was restarted or flushed has forgotten it.
+			if err = w.store.Load(ctx, w.redis).Err(); err == nil {
+				err = w.storeChunk(ctx, epoch, entries[:n])
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("store %d entries: %w", n, err)
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+func (w *Writer) storeChunk(ctx context.Context, epoch int64, entries []projection.CacheEntry) error {
+	_, err := w.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, e := range entries {
+			value, err := encode(e.CustomerID, e.Entry)
+			if err != nil {
+				return err
+			}
+			erased := "0"
+			if !e.Live() {
+				erased = "1"
+			}
+			w.store.EvalSha(ctx, p, []string{w.key(epoch, e.CustomerID)},
+				int64(e.Version), value, w.expiry(), erased, w.channel(), announcement(e.CustomerID, e.Version))
+		}
+		return nil
+	})
+	return err
+}
+
+// RunID names the server that answers, provided that it takes writes.
+func (w *Writer) RunID(ctx context.Context) (string, error) {
+	id, err := identity(ctx, w.redis)
+	if err != nil {
+		return "", err
+	}
+	if err := w.redis.Set(ctx, w.prefix+":probe", "1", probeTTL).Err(); err != nil {
+		return "", fmt.Errorf("probe: %w", err)
+	}
+	return id, nil
+}
+
+// Sweep removes the entries of earlier epochs.
+func (w *Writer) Sweep(ctx context.Context, epoch int64) error {
+	schema := w.prefix + ":" + strconv.Itoa(schemaVersion) + ":"
+	var cursor uint64
+	for {
+		keys, next, err := w.redis.Scan(ctx, cursor, schema+"*", sweepChunk).Result()
+		if err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+		var old []string
+		for _, k := range keys {
+			number, _, isEntry := strings.Cut(strings.TrimPrefix(k, schema), ":")
+			if n, err := strconv.ParseInt(number, 10, 64); isEntry && err == nil && n < epoch {
+				old = append(old, k)
+			}
+		}
+		if len(old) > 0 {
+			if err := w.redis.Unlink(ctx, old...).Err(); err != nil {
+				return fmt.Errorf("sweep: %w", err)
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
