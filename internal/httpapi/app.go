@@ -6,15 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"github.com/labstack/echo/v4"
-
-	"github.com/ebrahem-outlook/customer-service/internal/httpapi/commandapi"
-	"github.com/ebrahem-outlook/customer-service/internal/httpapi/queryapi"
 )
 
-// Options are what every App needs. All but MaxInFlight are required.
+// Options are what every App needs. Log, Health and Auth are required.
 type Options struct {
 	Log    *slog.Logger
 	Health *Health
@@ -22,6 +18,9 @@ type Options struct {
 	// MaxInFlight is how many requests are worked on at once before more are
 	// turned away; 512 unless said. A request holds about 100 KiB at most.
 	MaxInFlight int
+
+	Check  Check                // of bodies, for an API that has some
+	Errors func(error) *Refusal // the API's own errors; nil for what it does not know
 }
 
 // App is one process's HTTP handler.
@@ -33,46 +32,13 @@ type App struct {
 // ServeHTTP answers one request.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.echo.ServeHTTP(w, r) }
 
-// NewCommandAPI serves commands.
-func NewCommandAPI(commands Commands, digester Digester, o Options) (*App, error) {
-	if commands == nil || digester == nil {
-		return nil, errors.New("httpapi: commands or digester missing")
-	}
-	return newApp(o, func(e *echo.Echo, m []echo.MiddlewareFunc) {
-		handler := commandapi.NewStrictHandler(&commandServer{commands: commands, digester: digester}, nil)
-		commandapi.RegisterHandlersWithOptions(e, handler, commandapi.RegisterHandlersOptions{OperationMiddlewares: guarded(commandRoutes(), m)})
-	})
-}
+// Guarded gives the middlewares of operations: load, authentication, and what
+// the route itself refuses.
+type Guarded func(map[string]Route) map[string][]echo.MiddlewareFunc
 
-// NewQueryAPI serves reads, which wait for defaultWait unless they say
-// otherwise.
-func NewQueryAPI(queries Queries, defaultWait time.Duration, o Options) (*App, error) {
-	if queries == nil {
-		return nil, errors.New("httpapi: queries missing")
-	}
-	return newApp(o, func(e *echo.Echo, m []echo.MiddlewareFunc) {
-		handler := queryapi.NewStrictHandler(&queryServer{queries: queries, defaultWait: defaultWait}, nil)
-		middlewares := guarded(queryRoutes(), m)
-		queryapi.RegisterHandlersWithOptions(e, handler, queryapi.RegisterHandlersOptions{OperationMiddlewares: middlewares})
-		w := queryapi.ServerInterfaceWrapper{Handler: handler}
-		e.HEAD("/v1/customers/:id", w.GetCustomer, middlewares["getCustomer"]...)
-	})
-}
-
-// NewHealthApp serves nothing but a process's health.
-func NewHealthApp(o Options) (*App, error) {
-	return newApp(o, func(*echo.Echo, []echo.MiddlewareFunc) {})
-}
-
-func guarded(routes map[string]route, before []echo.MiddlewareFunc) map[string][]echo.MiddlewareFunc {
-	out := make(map[string][]echo.MiddlewareFunc, len(routes))
-	for operation, rt := range routes {
-		out[operation] = append(append([]echo.MiddlewareFunc(nil), before...), rt.guard)
-	}
-	return out
-}
-
-func newApp(o Options, add func(*echo.Echo, []echo.MiddlewareFunc)) (*App, error) {
+// New returns an App that serves its health and the contract, and what mount
+// adds to it.
+func New(o Options, mount func(*echo.Echo, Guarded)) (*App, error) {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 512
 	}
@@ -80,15 +46,21 @@ func newApp(o Options, add func(*echo.Echo, []echo.MiddlewareFunc)) (*App, error
 		return nil, errors.New("httpapi: log, health, authentication or in-flight limit missing")
 	}
 	ed := &edge{
-		log: o.Log, problems: newProblemTypes(), inFlight: make(chan struct{}, o.MaxInFlight), draining: new(atomic.Bool),
+		log: o.Log, problems: newProblemTypes(), own: o.Errors, inFlight: make(chan struct{}, o.MaxInFlight), draining: new(atomic.Bool),
 	}
 	e := echo.New()
-	e.Binder = binder{}
+	e.Binder = binder{o.Check}
 	e.HTTPErrorHandler = func(err error, c echo.Context) { ed.answer(c, err) }
 	e.Pre(ed.trace(), framed)
 	// Health and the contract answer however busy the rest is.
-	add(e, []echo.MiddlewareFunc{ed.limit, authenticated(o.Auth)})
-	health := route{offers: mediaJSON}
+	mount(e, func(routes map[string]Route) map[string][]echo.MiddlewareFunc {
+		out := make(map[string][]echo.MiddlewareFunc, len(routes))
+		for operation, rt := range routes {
+			out[operation] = []echo.MiddlewareFunc{ed.limit, authenticated(o.Auth), rt.guard}
+		}
+		return out
+	})
+	health := Route{Offers: MediaJSON}
 	addRead(e, "/livez", livez, health.guard)
 	addRead(e, "/readyz", ed.readyz(o.Health), health.guard)
 	if err := addDocs(e); err != nil {

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/ebrahem-outlook/customer-service/api"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
-	"github.com/ebrahem-outlook/customer-service/internal/httpapi/commandapi"
 	"github.com/ebrahem-outlook/customer-service/internal/httpapi/strictjson"
 )
 
@@ -21,9 +19,12 @@ const maxBody = 64 << 10
 // binder reads bodies for the generated handlers, which hand it the type of the
 // operation's body. It leaves nothing to find in them: shape and values are
 // checked together, so that one answer names every fault.
-type binder struct{}
+type binder struct{ check Check }
 
-func (binder) Bind(target any, c echo.Context) error {
+// Check says what is wrong with the values of a body of one of the API's types.
+type Check func(body any) (customer.Violations, error)
+
+func (b binder) Bind(target any, c echo.Context) error {
 	data, err := readBody(c)
 	if err != nil {
 		return err
@@ -32,14 +33,9 @@ func (binder) Bind(target any, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var values customer.Violations
-	switch body := target.(type) {
-	case *commandapi.Registration:
-		_, values = registration(body)
-	case *commandapi.CustomerPatch:
-		_, values = change(body)
-	default:
-		return fmt.Errorf("no rules for a body of type %T", target)
+	values, err := b.check(target)
+	if err != nil {
+		return err
 	}
 	return merge(shape, values).Err()
 }
@@ -47,20 +43,20 @@ func (binder) Bind(target any, c echo.Context) error {
 func readBody(c echo.Context) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > maxBody {
-		return nil, refuse(api.BodyTooLarge, "")
+		return nil, Refuse(api.BodyTooLarge, "")
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	if err == nil {
 		return data, nil
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refuse(api.BodyTooLarge, "")
+		return nil, Refuse(api.BodyTooLarge, "")
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, &refusal{code: api.RequestTimeout, close: true}
+		return nil, &Refusal{Code: api.RequestTimeout, Close: true}
 	}
 	// Cut off or badly framed: whatever it is, it is not what was announced.
-	return nil, &refusal{code: api.MalformedRequest, detail: "The body ends before it should, or its framing is broken.", close: true}
+	return nil, &Refusal{Code: api.MalformedRequest, Detail: "The body ends before it should, or its framing is broken.", Close: true}
 }
 
 // merge adds to the faults of shape those of values, but for places that have

@@ -27,13 +27,13 @@ func addDocs(e *echo.Echo) error {
 	if err != nil {
 		return err
 	}
-	plain := route{offers: mediaJSON}
-	addRead(e, "/openapi.json", func(c echo.Context) error { return c.Blob(http.StatusOK, mediaJSON, document) }, plain.guard)
-	page := route{offers: "text/html"}
+	plain := Route{Offers: MediaJSON}
+	addRead(e, "/openapi.json", func(c echo.Context) error { return c.Blob(http.StatusOK, MediaJSON, document) }, plain.guard)
+	page := Route{Offers: "text/html"}
 	addRead(e, "/docs", serveFile(files, "index.html"), page.guard)
 	for _, name := range []string{"init.js", "swagger-ui-bundle.js", "swagger-ui.css"} {
 		offers, _, _ := mime.ParseMediaType(mime.TypeByExtension(path.Ext(name)))
-		addRead(e, "/docs/"+name, serveFile(files, name), route{offers: offers}.guard)
+		addRead(e, "/docs/"+name, serveFile(files, name), Route{Offers: offers}.guard)
 	}
 	return nil
 }

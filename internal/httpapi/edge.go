@@ -23,7 +23,8 @@ const requestTimeout = 13 * time.Second
 type edge struct {
 	log      *slog.Logger
 	problems problemTypes
-	inFlight chan struct{} // one place for each request being worked on
+	own      func(error) *Refusal // the API's own table of errors
+	inFlight chan struct{}        // one place for each request being worked on
 	draining *atomic.Bool
 }
 
@@ -67,7 +68,7 @@ func (e *edge) recovered(c echo.Context, next echo.HandlerFunc) (err error) {
 		stack := make([]byte, 8<<10)
 		stack = stack[:runtime.Stack(stack, false)]
 		e.log.ErrorContext(c.Request().Context(), "handler panicked", "panic_type", fmt.Sprintf("%T", cause), "stack", string(stack),
-			"trace_id", traceOf(c.Request().Context()).ID)
+			"trace_id", TraceOf(c.Request().Context()).ID)
 		err = errPanicked
 	}()
 	return next(c)
@@ -78,15 +79,15 @@ var errPanicked = errors.New("handler panicked")
 // answer writes err as a problem, unless an answer has begun.
 func (e *edge) answer(c echo.Context, err error) {
 	ctx := c.Request().Context()
-	r := refusalOf(err)
-	if r.code == api.InternalError && !errors.Is(err, errPanicked) {
-		e.log.ErrorContext(ctx, "request failed", "error", err, "trace_id", traceOf(ctx).ID)
+	r := refusalOf(err, e.own)
+	if r.Code == api.InternalError && !errors.Is(err, errPanicked) {
+		e.log.ErrorContext(ctx, "request failed", "error", err, "trace_id", TraceOf(ctx).ID)
 	}
 	if c.Response().Committed {
 		return
 	}
 	if err := e.problems.write(c, r); err != nil {
-		e.log.DebugContext(ctx, "answer was not written", "error", err, "trace_id", traceOf(ctx).ID)
+		e.log.DebugContext(ctx, "answer was not written", "error", err, "trace_id", TraceOf(ctx).ID)
 	}
 }
 
@@ -94,19 +95,19 @@ func (e *edge) answer(c echo.Context, err error) {
 func (e *edge) access(c echo.Context, begun time.Time, err error) {
 	r, status := c.Request(), c.Response().Status
 	attrs := []slog.Attr{
-		slog.String("trace_id", traceOf(r.Context()).ID),
+		slog.String("trace_id", TraceOf(r.Context()).ID),
 		slog.String("method", method(r.Method)),
 		slog.String("route", c.Path()), // the pattern, not what was asked for
 		slog.Int("status", status),
 		slog.Int64("duration_us", time.Since(begun).Microseconds()),
 		slog.Int64("bytes_out", c.Response().Size),
-		slog.String("principal", principalOf(r.Context())),
+		slog.String("principal", PrincipalOf(r.Context())),
 	}
-	if id, idErr := parseID(c.Param("id")); idErr == nil {
+	if id, idErr := ParseID(c.Param("id")); idErr == nil {
 		attrs = append(attrs, slog.String("customer_id", id.String()))
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("code", string(refusalOf(err).code)))
+		attrs = append(attrs, slog.String("code", string(refusalOf(err, e.own).Code)))
 	}
 	level := slog.LevelInfo
 	if status < http.StatusBadRequest && (c.Path() == "/livez" || c.Path() == "/readyz") {
@@ -141,7 +142,7 @@ func (e *edge) limit(next echo.HandlerFunc) echo.HandlerFunc {
 			defer func() { <-e.inFlight }()
 			return next(c)
 		default:
-			return refuse(api.Overloaded, "")
+			return Refuse(api.Overloaded, "")
 		}
 	}
 }
@@ -150,7 +151,7 @@ func (e *edge) limit(next echo.HandlerFunc) echo.HandlerFunc {
 func framed(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if ambiguous(c.Request().Context()) {
-			return &refusal{code: api.MalformedRequest, close: true}
+			return &Refusal{Code: api.MalformedRequest, Close: true}
 		}
 		return next(c)
 	}

@@ -8,82 +8,77 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/ebrahem-outlook/customer-service/api"
-	"github.com/ebrahem-outlook/customer-service/internal/command"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/httpapi/strictjson"
-	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
-// refusalOf is the one table from errors to answers. What is not in it is a
-// fault of ours: 500, and the answer says nothing of the cause.
-func refusalOf(err error) *refusal {
-	if r, ok := errors.AsType[*refusal](err); ok {
+// Row says which code an error is answered with.
+type Row struct {
+	Err    error
+	Code   api.Code
+	Faults customer.Violations
+}
+
+// refusalOf is the one way from errors to answers. What neither the API's own
+// table nor the one here has is a fault of ours: 500, and the answer says
+// nothing of the cause.
+func refusalOf(err error, own func(error) *Refusal) *Refusal {
+	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r
 	}
+	if own != nil {
+		if r := own(err); r != nil {
+			return r
+		}
+	}
 	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
-		return &refusal{code: api.MalformedJSON, detail: syntax.Error() + " Send one JSON object in UTF-8 and nothing else."}
+		return &Refusal{Code: api.MalformedJSON, Detail: syntax.Error() + " Send one JSON object in UTF-8 and nothing else."}
 	}
 	if faults, ok := errors.AsType[customer.Violations](err); ok {
-		return &refusal{code: api.ValidationFailed, faults: faults}
-	}
-	if mismatch, ok := errors.AsType[*command.VersionMismatch](err); ok {
-		return &refusal{code: api.VersionMismatch, current: mismatch.Current}
-	}
-	if behind, ok := errors.AsType[*query.Behind](err); ok {
-		return &refusal{code: api.ReadModelBehind, retryAfter: behind.RetryAfter}
+		return &Refusal{Code: api.ValidationFailed, Faults: faults}
 	}
 	if router, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return routerRefusal(router)
 	}
-	for _, row := range []struct {
-		err    error
-		code   api.Code
-		faults customer.Violations
-	}{
-		{command.ErrEmailTaken, api.EmailTaken, taken("/email")},
-		{command.ErrExternalIDTaken, api.ExternalIDTaken, taken("/external_id")},
-		{command.ErrIdempotencyKeyReused, api.IdempotencyKeyReused, nil},
-		{command.ErrIdempotencyInFlight, api.IdempotencyInFlight, nil},
-		{command.ErrOverloaded, api.Overloaded, nil},
-		{query.ErrNotFound, api.CustomerNotFound, nil},
-		{query.ErrDeleted, api.CustomerDeleted, nil},
-		{query.ErrErased, api.CustomerErased, nil},
-		{query.ErrOverloaded, api.Overloaded, nil},
-		{query.ErrTooManyTokens, api.InvalidToken, nil},
-		{query.ErrUnavailable, api.Unavailable, nil},
-		{customer.ErrNotFound, api.CustomerNotFound, nil},
-		{customer.ErrDeleted, api.CustomerDeleted, nil},
-		{customer.ErrErased, api.CustomerErased, nil},
-		{customer.ErrAddressNotFound, api.AddressNotFound, nil},
-		{customer.ErrStateConflict, api.StateConflict, nil},
-		{eventlog.ErrInvalidToken, api.InvalidToken, nil},
-		{eventlog.ErrUnavailable, api.Unavailable, nil},
-		{context.DeadlineExceeded, api.Unavailable, nil},
-		{context.Canceled, api.Unavailable, nil}, // the client is gone, or the process is ending
-	} {
-		if errors.Is(err, row.err) {
-			return &refusal{code: row.code, faults: row.faults}
-		}
+	shared := []Row{
+		{Err: customer.ErrNotFound, Code: api.CustomerNotFound},
+		{Err: customer.ErrDeleted, Code: api.CustomerDeleted},
+		{Err: customer.ErrErased, Code: api.CustomerErased},
+		{Err: customer.ErrAddressNotFound, Code: api.AddressNotFound},
+		{Err: customer.ErrStateConflict, Code: api.StateConflict},
+		{Err: eventlog.ErrInvalidToken, Code: api.InvalidToken},
+		{Err: eventlog.ErrUnavailable, Code: api.Unavailable},
+		{Err: context.DeadlineExceeded, Code: api.Unavailable},
+		{Err: context.Canceled, Code: api.Unavailable}, // the client is gone, or the process is ending
 	}
-	return &refusal{code: api.InternalError}
+	if r := Match(err, shared); r != nil {
+		return r
+	}
+	return &Refusal{Code: api.InternalError}
 }
 
-func taken(pointer string) customer.Violations {
-	return customer.Violations{{Pointer: pointer, Code: "taken", Detail: "is in use by another customer"}}
+// Match is the answer of the first row whose error err is, or nil.
+func Match(err error, rows []Row) *Refusal {
+	for _, row := range rows {
+		if errors.Is(err, row.Err) {
+			return &Refusal{Code: row.Code, Faults: row.Faults}
+		}
+	}
+	return nil
 }
 
 // routerRefusal is for what Echo and the generated wrappers refuse. Their texts
 // may quote the request and are not repeated.
-func routerRefusal(err *echo.HTTPError) *refusal {
+func routerRefusal(err *echo.HTTPError) *Refusal {
 	switch err.Code {
 	case http.StatusNotFound:
-		return &refusal{code: api.RouteNotFound}
+		return &Refusal{Code: api.RouteNotFound}
 	case http.StatusMethodNotAllowed:
-		return &refusal{code: api.MethodNotAllowed}
+		return &Refusal{Code: api.MethodNotAllowed}
 	case http.StatusBadRequest:
-		return &refusal{code: api.InvalidParameter}
+		return &Refusal{Code: api.InvalidParameter}
 	default:
-		return &refusal{code: api.InternalError}
+		return &Refusal{Code: api.InternalError}
 	}
 }

@@ -8,28 +8,22 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/ebrahem-outlook/customer-service/api"
-	"github.com/ebrahem-outlook/customer-service/internal/command"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
-	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
-	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
 // The header fields of the contract that net/http has no names for.
 const (
-	headerToken             = "Consistency-Token"
-	headerLag               = "Projection-Lag"
-	headerDryRun            = "Dry-Run"
-	headerPreferenceApplied = "Preference-Applied"
-	headerIdempotencyKey    = "Idempotency-Key"
-	headerCorrelation       = "X-Correlation-ID"
+	HeaderToken             = "Consistency-Token"
+	HeaderLag               = "Projection-Lag"
+	HeaderDryRun            = "Dry-Run"
+	HeaderPreferenceApplied = "Preference-Applied"
+	HeaderIdempotencyKey    = "Idempotency-Key"
+	HeaderCorrelation       = "X-Correlation-ID"
 )
 
-const maxIdempotencyKey = 255
-
-// parseID reads a customer's id from a path: a UUID in its 36-character form.
+// ParseID reads a customer's id from a path: a UUID in its 36-character form.
 // Anything else names no customer.
-func parseID(text string) (customer.ID, error) {
+func ParseID(text string) (customer.ID, error) {
 	if len(text) != 36 { // uuid.Parse knows three more spellings
 		return customer.ID{}, customer.ErrNotFound
 	}
@@ -40,17 +34,17 @@ func parseID(text string) (customer.ID, error) {
 	return id, nil
 }
 
-// entityTag is one entity-tag of RFC 9110 §8.8.3.
-type entityTag struct {
-	weak   bool
-	opaque string // without the quotes
+// EntityTag is one entity-tag of RFC 9110 §8.8.3.
+type EntityTag struct {
+	Weak   bool
+	Opaque string // without the quotes
 }
 
 var errEntityTags = errors.New("not a list of entity tags")
 
-// parseEntityTags reads the value of If-Match or If-None-Match: "*", or a list
+// ParseEntityTags reads the value of If-Match or If-None-Match: "*", or a list
 // in which empty elements count for nothing (RFC 9110 §5.6.1.2).
-func parseEntityTags(field string) (tags []entityTag, star bool, err error) {
+func ParseEntityTags(field string) (tags []EntityTag, star bool, err error) {
 	rest := strings.Trim(field, " \t")
 	if rest == "*" {
 		return nil, true, nil
@@ -60,8 +54,8 @@ func parseEntityTags(field string) (tags []entityTag, star bool, err error) {
 			rest = strings.TrimLeft(rest[1:], " \t")
 			continue
 		}
-		var t entityTag
-		rest, t.weak = strings.CutPrefix(rest, "W/")
+		var t EntityTag
+		rest, t.Weak = strings.CutPrefix(rest, "W/")
 		if rest == "" || rest[0] != '"' {
 			return nil, false, errEntityTags
 		}
@@ -69,7 +63,7 @@ func parseEntityTags(field string) (tags []entityTag, star bool, err error) {
 		if end < 0 || rest[1+end] != '"' {
 			return nil, false, errEntityTags
 		}
-		t.opaque, rest = rest[1:1+end], strings.TrimLeft(rest[end+2:], " \t")
+		t.Opaque, rest = rest[1:1+end], strings.TrimLeft(rest[end+2:], " \t")
 		if rest != "" && rest[0] != ',' {
 			return nil, false, errEntityTags
 		}
@@ -81,71 +75,15 @@ func parseEntityTags(field string) (tags []entityTag, star bool, err error) {
 	return tags, false, nil
 }
 
-// version is the version a tag names, if it is one of ours.
-func (t entityTag) version() (customer.Version, bool) {
-	n, err := strconv.ParseInt(t.opaque, 10, 64)
+// Version is the version a tag names, if it is one of ours.
+func (t EntityTag) Version() (customer.Version, bool) {
+	n, err := strconv.ParseInt(t.Opaque, 10, 64)
 	v := customer.Version(n)
-	return v, err == nil && n > 0 && etag(v) == `"`+t.opaque+`"`
+	return v, err == nil && n > 0 && ETag(v) == `"`+t.Opaque+`"`
 }
 
-// parseIfMatch compares strongly: a weak tag matches nothing.
-func parseIfMatch(field *string) (command.Precondition, error) {
-	if field == nil {
-		return command.Precondition{}, nil
-	}
-	tags, star, err := parseEntityTags(*field)
-	switch {
-	case err != nil:
-		return command.Precondition{}, refuse(api.InvalidIfMatch, "")
-	case star:
-		return command.IfAny(), nil
-	}
-	var versions []customer.Version
-	for _, t := range tags {
-		if v, ok := t.version(); ok && !t.weak {
-			versions = append(versions, v)
-		}
-	}
-	return command.IfVersion(versions...), nil
-}
-
-// parseIfNoneMatch returns what tells whether a version is one that the client
-// has, compared weakly.
-func parseIfNoneMatch(field *string) (has func(customer.Version) bool, err error) {
-	if field == nil {
-		return func(customer.Version) bool { return false }, nil
-	}
-	tags, star, err := parseEntityTags(*field)
-	if err != nil {
-		return nil, refuse(api.InvalidParameter, `If-None-Match takes quoted entity tags as ETag had them, for example "3", or *.`)
-	}
-	return func(v customer.Version) bool {
-		for _, t := range tags {
-			if named, ok := t.version(); ok && named == v {
-				return true
-			}
-		}
-		return star
-	}, nil
-}
-
-// parseIdempotencyKey reads a bare key, or the same key as a string of RFC 9651.
-func parseIdempotencyKey(field *string) (string, error) {
-	if field == nil {
-		return "", nil
-	}
-	key, ok := *field, true
-	if strings.HasPrefix(key, `"`) {
-		key, ok = unquote(key)
-	}
-	outside := func(r rune) bool { return r < ' ' || r > '~' }
-	if !ok || key == "" || len(key) > maxIdempotencyKey || strings.ContainsFunc(key, outside) {
-		return "", refuse(api.InvalidIdempotencyKey, "")
-	}
-	return key, nil
-}
-
-func unquote(text string) (string, bool) {
+// Unquote reads a string of RFC 9651.
+func Unquote(text string) (string, bool) {
 	if len(text) < 2 || text[len(text)-1] != '"' {
 		return "", false
 	}
@@ -165,34 +103,18 @@ func unquote(text string) (string, bool) {
 	return out.String(), true
 }
 
-// parseTokens reads up to 8 consistency tokens, separated by commas.
-func parseTokens(field *string) ([]eventlog.Token, error) {
-	if field == nil {
-		return nil, nil
-	}
-	var tokens []eventlog.Token
-	for text := range strings.SplitSeq(*field, ",") {
-		t, err := eventlog.ParseToken(strings.Trim(text, " \t"))
-		if err != nil {
-			return nil, err
-		}
-		if len(tokens) == query.MaxTokens {
-			return nil, refuse(api.InvalidToken, "At most 8 consistency tokens are taken with one read. Send the newest of each customer.")
-		}
-		tokens = append(tokens, t)
-	}
-	return tokens, nil
-}
+const mostSeconds = 3600
 
-// preferences are those of RFC 7240 that the contract knows. Others are
+// Preferences are those of RFC 7240 that the contract knows. Others are
 // ignored, and so are these with values that make no sense, as the RFC asks.
-type preferences struct {
-	returns string // minimal, representation or nothing
-	wait    *time.Duration
+type Preferences struct {
+	Return string         // minimal, representation or nothing
+	Wait   *time.Duration // at most an hour
 }
 
-func parsePrefer(field *string) preferences {
-	var p preferences
+// ParsePrefer reads the value of Prefer.
+func ParsePrefer(field *string) Preferences {
+	var p Preferences
 	if field == nil {
 		return p
 	}
@@ -206,18 +128,18 @@ func parsePrefer(field *string) preferences {
 		}
 		seen[name] = true
 		if strings.HasPrefix(value, `"`) {
-			value, _ = unquote(value)
+			value, _ = Unquote(value)
 		}
 		switch {
 		case name == "return" && (value == "minimal" || value == "representation"):
-			p.returns = value
+			p.Return = value
 		case name == "wait" && value != "" && strings.Trim(value, "0123456789") == "":
 			seconds, err := strconv.Atoi(value)
-			if err != nil { // more digits than fit, so more than the limit
-				seconds = int(query.MaxWait / time.Second)
+			if err != nil { // more digits than fit
+				seconds = mostSeconds
 			}
-			wait := min(time.Duration(min(seconds, 3600))*time.Second, query.MaxWait)
-			p.wait = &wait
+			wait := time.Duration(min(seconds, mostSeconds)) * time.Second
+			p.Wait = &wait
 		}
 	}
 	return p

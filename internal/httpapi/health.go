@@ -12,8 +12,8 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/lifecycle"
 )
 
-// Check is something a process cannot do its work without.
-type Check struct {
+// Dependency is something a process cannot do its work without.
+type Dependency struct {
 	Name string
 	// Probe returns nil when the thing is there.
 	Probe func(context.Context) error
@@ -32,7 +32,7 @@ const (
 // load a dependency, and logs what goes and comes back. It is a
 // lifecycle.Service; until its first round has ended the process is not ready.
 type Health struct {
-	checks []Check
+	checks []Dependency
 	log    *slog.Logger
 	loop   *lifecycle.Loop
 
@@ -42,7 +42,7 @@ type Health struct {
 }
 
 // NewHealth returns a Health that probes checks once it is started.
-func NewHealth(log *slog.Logger, checks ...Check) *Health {
+func NewHealth(log *slog.Logger, checks ...Dependency) *Health {
 	h := &Health{checks: checks, log: log, failing: make(map[string]string)}
 	h.loop = lifecycle.NewLoop("health", log, h.once)
 	return h
@@ -74,7 +74,7 @@ func (h *Health) once(ctx context.Context) (time.Duration, error) {
 	return rest, nil
 }
 
-func (h *Health) note(ctx context.Context, check Check, err error) {
+func (h *Health) note(ctx context.Context, check Dependency, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before, failed := h.failing[check.Name]

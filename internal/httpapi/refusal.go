@@ -17,19 +17,20 @@ import (
 // of thousands, and listing each would answer it with megabytes.
 const maxFaults = 100
 
-// refusal is an error that knows its answer.
-type refusal struct {
-	code       api.Code
-	detail     string // the type's advice unless said
-	faults     customer.Violations
-	current    customer.Version // with version-mismatch
-	retryAfter time.Duration    // at least; jittered 1–3 s unless said
-	close      bool             // the connection is of no further use
+// Refusal is an error that knows its answer.
+type Refusal struct {
+	Code       api.Code
+	Detail     string // the type's advice unless said
+	Faults     customer.Violations
+	Current    customer.Version // with version-mismatch
+	RetryAfter time.Duration    // at least; a second unless said
+	Close      bool             // the connection is of no further use
 }
 
-func (r *refusal) Error() string { return string(r.code) }
+func (r *Refusal) Error() string { return string(r.Code) }
 
-func refuse(code api.Code, detail string) error { return &refusal{code: code, detail: detail} }
+// Refuse is a Refusal with nothing but a code and, unless empty, a detail.
+func Refuse(code api.Code, detail string) error { return &Refusal{Code: code, Detail: detail} }
 
 // problem is RFC 9457's document with the contract's extensions.
 type problem struct {
@@ -60,36 +61,32 @@ func newProblemTypes() problemTypes {
 	return types
 }
 
-func (types problemTypes) write(c echo.Context, r *refusal) error {
-	t := types[r.code]
-	p := problem{Type: t.URI(), Title: t.Title, Status: t.Status, Detail: r.detail, Code: t.Code, TraceID: traceOf(c.Request().Context()).ID}
+func (types problemTypes) write(c echo.Context, r *Refusal) error {
+	t := types[r.Code]
+	p := problem{Type: t.URI(), Title: t.Title, Status: t.Status, Detail: r.Detail, Code: t.Code, TraceID: TraceOf(c.Request().Context()).ID}
 	if p.Detail == "" {
 		p.Detail = t.Advice
 	}
-	for _, v := range r.faults[:min(len(r.faults), maxFaults)] {
+	for _, v := range r.Faults[:min(len(r.Faults), maxFaults)] {
 		p.Errors = append(p.Errors, fault{Pointer: v.Pointer, Code: v.Code, Detail: v.Detail})
 	}
-	if more := len(r.faults) - maxFaults; more > 0 {
+	if more := len(r.Faults) - maxFaults; more > 0 {
 		p.Detail += " There are " + strconv.Itoa(more) + " more."
 	}
 	h := c.Response().Header()
-	// Nothing that the handler prepared for its success belongs to an error.
-	for _, name := range []string{"ETag", "Location", headerToken, headerPreferenceApplied, headerLag, headerDryRun} {
-		h.Del(name)
-	}
 	switch t.Status {
 	case http.StatusPreconditionFailed:
-		p.CurrentVersion = &r.current
-		h.Set("ETag", etag(r.current))
+		p.CurrentVersion = &r.Current
+		h.Set("ETag", ETag(r.Current))
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		h.Set("Retry-After", retryAfter(r.retryAfter))
+		h.Set("Retry-After", retryAfter(r.RetryAfter))
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
 	}
 	if t.Code == api.IdempotencyInFlight {
-		h.Set("Retry-After", retryAfter(r.retryAfter))
+		h.Set("Retry-After", retryAfter(r.RetryAfter))
 	}
-	if r.close {
+	if r.Close {
 		h.Set("Connection", "close")
 	}
 	body, err := json.Marshal(p)
@@ -106,4 +103,5 @@ func retryAfter(least time.Duration) string {
 	return strconv.Itoa(seconds + rand.IntN(3)) //nolint:gosec // jitter needs no secrecy
 }
 
-func etag(v customer.Version) string { return `"` + strconv.FormatInt(int64(v), 10) + `"` }
+// ETag is the entity tag of a version.
+func ETag(v customer.Version) string { return `"` + strconv.FormatInt(int64(v), 10) + `"` }

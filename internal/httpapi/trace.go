@@ -41,12 +41,14 @@ func traceparentPattern() *regexp.Regexp {
 	return regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$`)
 }
 
-func traceOf(ctx context.Context) Trace {
+// TraceOf is the trace of the request that ctx is of.
+func TraceOf(ctx context.Context) Trace {
 	t, _ := ctx.Value(traceKey).(Trace)
 	return t
 }
 
-func principalOf(ctx context.Context) string {
+// PrincipalOf is who sent the request that ctx is of.
+func PrincipalOf(ctx context.Context) string {
 	p, _ := ctx.Value(principalKey).(string)
 	return p
 }

@@ -1,3 +1,4 @@
-// Package commandapi is generated from the commands of api/openapi.yaml: request
-// types, routes and the interface the command API implements.
+// Package commandapi serves the commands of api/openapi.yaml. Its routes, types
+// and interface are generated; the rest translates between them and
+// internal/command.
 package commandapi

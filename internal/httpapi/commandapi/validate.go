@@ -1,4 +1,4 @@
-package httpapi
+package commandapi
 
 import (
 	"cmp"
@@ -14,15 +14,28 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
-	"github.com/ebrahem-outlook/customer-service/internal/httpapi/commandapi"
 )
 
 // The functions here turn request bodies into the domain's arguments. ozzo walks
 // the bodies; its rules only call the domain's Parse functions and keep what
 // they return, so that each rule about a value lives once.
 
+// check is an httpapi.Check.
+func check(body any) (customer.Violations, error) {
+	var broken customer.Violations
+	switch body := body.(type) {
+	case *Registration:
+		_, broken = registration(body)
+	case *CustomerPatch:
+		_, broken = change(body)
+	default:
+		return nil, fmt.Errorf("no rules for a body of type %T", body)
+	}
+	return broken, nil
+}
+
 // registration is what in asks for, or what is wrong with it.
-func registration(in *commandapi.Registration) (customer.Registration, customer.Violations) {
+func registration(in *Registration) (customer.Registration, customer.Violations) {
 	var out customer.Registration
 	broken := violations(validation.ValidateStruct(in,
 		validation.Field(&in.FirstName, parsed(customer.ParseName, &out.FirstName)),
@@ -53,7 +66,7 @@ func registration(in *commandapi.Registration) (customer.Registration, customer.
 }
 
 // change is what in asks for, or what is wrong with it.
-func change(in *commandapi.CustomerPatch) (customer.Change, customer.Violations) {
+func change(in *CustomerPatch) (customer.Change, customer.Violations) {
 	var out customer.Change
 	broken := violations(validation.ValidateStruct(in,
 		validation.Field(&in.FirstName, patched(customer.ParseName, &out.FirstName)),
@@ -136,7 +149,7 @@ func kept[In, Out any](parse func(In) (Out, error), out *Out) validation.Rule {
 
 // addresses gives each address an id. Of too many only as many are looked at
 // as there may be; that there are too many the domain says.
-func addresses(in []commandapi.AddressInput) ([]customer.Address, error) {
+func addresses(in []AddressInput) ([]customer.Address, error) {
 	var broken customer.Violations
 	out := make([]customer.Address, len(in))
 	for i, a := range in {
@@ -161,7 +174,7 @@ func addresses(in []commandapi.AddressInput) ([]customer.Address, error) {
 	return out, broken.Err()
 }
 
-func consents(in map[string]commandapi.ConsentInput) (map[customer.Channel]customer.Consent, error) {
+func consents(in map[string]ConsentInput) (map[customer.Channel]customer.Consent, error) {
 	var broken customer.Violations
 	out := make(map[customer.Channel]customer.Consent, len(in))
 	for _, name := range slices.Sorted(maps.Keys(in)) {

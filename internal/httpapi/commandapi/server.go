@@ -1,19 +1,22 @@
-package httpapi
+package commandapi
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/labstack/echo/v4"
 
 	"github.com/ebrahem-outlook/customer-service/internal/command"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
-	"github.com/ebrahem-outlook/customer-service/internal/httpapi/commandapi"
+	"github.com/ebrahem-outlook/customer-service/internal/httpapi"
 	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
-// Commands is what the command API serves; *command.Service is one.
+// Commands is what the API serves; *command.Service is one.
 type Commands interface {
 	Register(context.Context, command.Request, customer.Registration) (command.Result, error)
 	Change(context.Context, command.Request, customer.ID, customer.Change) (command.Result, error)
@@ -28,27 +31,39 @@ type Digester interface {
 
 const digestRequest = "http request"
 
-// commandRoutes are the guards of the commands, by operation.
-func commandRoutes() map[string]route {
-	once := []string{headerIdempotencyKey, headerCorrelation}
+// New returns the command API.
+func New(commands Commands, digester Digester, o httpapi.Options) (*httpapi.App, error) {
+	if commands == nil || digester == nil {
+		return nil, errors.New("commandapi: commands or digester missing")
+	}
+	o.Check, o.Errors = check, refusalOf
+	return httpapi.New(o, func(e *echo.Echo, guarded httpapi.Guarded) {
+		handler := NewStrictHandler(&server{commands: commands, digester: digester}, nil)
+		RegisterHandlersWithOptions(e, handler, RegisterHandlersOptions{OperationMiddlewares: guarded(routes())})
+	})
+}
+
+// routes are the guards of the commands, by operation.
+func routes() map[string]httpapi.Route {
+	once := []string{httpapi.HeaderIdempotencyKey, httpapi.HeaderCorrelation}
 	dryRun := []string{"dry_run"}
-	return map[string]route{
-		"registerCustomer": {offers: mediaJSON, bodies: []string{mediaJSON}, params: dryRun, once: once, lists: []string{"Prefer"}},
-		"changeCustomer": {offers: mediaJSON, bodies: []string{mediaMergePatch, mediaJSON}, params: dryRun, once: once,
-			lists: []string{"If-Match", "Prefer"}},
-		"deleteCustomer": {params: dryRun, once: once, lists: []string{"If-Match", "Prefer"}},
+	return map[string]httpapi.Route{
+		"registerCustomer": {Offers: httpapi.MediaJSON, Bodies: []string{httpapi.MediaJSON}, Params: dryRun, Once: once, Lists: []string{"Prefer"}},
+		"changeCustomer": {Offers: httpapi.MediaJSON, Bodies: []string{httpapi.MediaMergePatch, httpapi.MediaJSON}, Params: dryRun, Once: once,
+			Lists: []string{"If-Match", "Prefer"}},
+		"deleteCustomer": {Params: dryRun, Once: once, Lists: []string{"If-Match", "Prefer"}},
 	}
 }
 
-// commandServer implements the generated interface.
-type commandServer struct {
+// server implements the generated interface.
+type server struct {
 	commands Commands
 	digester Digester
 }
 
-var _ commandapi.StrictServerInterface = (*commandServer)(nil)
+var _ StrictServerInterface = (*server)(nil)
 
-func (s *commandServer) RegisterCustomer(ctx context.Context, in commandapi.RegisterCustomerRequestObject) (commandapi.RegisterCustomerResponseObject, error) {
+func (s *server) RegisterCustomer(ctx context.Context, in RegisterCustomerRequestObject) (RegisterCustomerResponseObject, error) {
 	args, broken := registration(in.Body)
 	if err := broken.Err(); err != nil {
 		return nil, err
@@ -62,7 +77,7 @@ func (s *commandServer) RegisterCustomer(ctx context.Context, in commandapi.Regi
 	})
 }
 
-func (s *commandServer) ChangeCustomer(ctx context.Context, in commandapi.ChangeCustomerRequestObject) (commandapi.ChangeCustomerResponseObject, error) {
+func (s *server) ChangeCustomer(ctx context.Context, in ChangeCustomerRequestObject) (ChangeCustomerResponseObject, error) {
 	body := in.ApplicationMergePatchPlusJSONBody
 	if body == nil {
 		body = in.JSONBody
@@ -71,7 +86,7 @@ func (s *commandServer) ChangeCustomer(ctx context.Context, in commandapi.Change
 	if err := broken.Err(); err != nil {
 		return nil, err
 	}
-	id, err := parseID(in.Id)
+	id, err := httpapi.ParseID(in.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +99,8 @@ func (s *commandServer) ChangeCustomer(ctx context.Context, in commandapi.Change
 	})
 }
 
-func (s *commandServer) DeleteCustomer(ctx context.Context, in commandapi.DeleteCustomerRequestObject) (commandapi.DeleteCustomerResponseObject, error) {
-	id, err := parseID(in.Id)
+func (s *server) DeleteCustomer(ctx context.Context, in DeleteCustomerRequestObject) (DeleteCustomerResponseObject, error) {
+	id, err := httpapi.ParseID(in.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +123,11 @@ type asked struct {
 	dryRun                            *bool
 }
 
-func (s *commandServer) run(ctx context.Context, a asked, do func(context.Context, command.Request) (command.Result, error)) (*commandAnswer, error) {
+func (s *server) run(ctx context.Context, a asked, do func(context.Context, command.Request) (command.Result, error)) (*commandAnswer, error) {
 	req := command.Request{
-		Principal:     principalOf(ctx),
+		Principal:     httpapi.PrincipalOf(ctx),
 		CorrelationID: value(a.correlation),
-		TraceParent:   traceOf(ctx).Parent,
+		TraceParent:   httpapi.TraceOf(ctx).Parent,
 		SuccessStatus: a.success,
 		DryRun:        value(a.dryRun),
 	}
@@ -136,7 +151,7 @@ func (s *commandServer) run(ctx context.Context, a asked, do func(context.Contex
 	if err != nil {
 		return nil, err
 	}
-	return newCommandAnswer(result, parsePrefer(a.prefer), req.DryRun)
+	return newCommandAnswer(result, httpapi.ParsePrefer(a.prefer), req.DryRun)
 }
 
 // commandAnswer is the success of any command.
@@ -146,21 +161,21 @@ type commandAnswer struct {
 	body   []byte
 }
 
-func newCommandAnswer(r command.Result, prefer preferences, dryRun bool) (*commandAnswer, error) {
-	a := &commandAnswer{status: r.Status, header: map[string]string{"ETag": etag(r.Data.Version)}}
+func newCommandAnswer(r command.Result, prefer httpapi.Preferences, dryRun bool) (*commandAnswer, error) {
+	a := &commandAnswer{status: r.Status, header: map[string]string{"ETag": httpapi.ETag(r.Data.Version)}}
 	if dryRun {
-		a.header[headerDryRun] = "true"
+		a.header[httpapi.HeaderDryRun] = "true"
 	} else {
 		// What was not written has nothing to wait for.
-		a.header[headerToken] = eventlog.Token{CustomerID: r.Data.ID, Version: r.Data.Version}.String()
+		a.header[httpapi.HeaderToken] = eventlog.Token{CustomerID: r.Data.ID, Version: r.Data.Version}.String()
 	}
-	if prefer.returns != "" {
-		a.header[headerPreferenceApplied] = "return=" + prefer.returns
+	if prefer.Return != "" {
+		a.header[httpapi.HeaderPreferenceApplied] = "return=" + prefer.Return
 	}
 	if a.status == http.StatusCreated {
 		a.header["Location"] = "/v1/customers/" + r.Data.ID.String()
 	}
-	if a.status == http.StatusNoContent || prefer.returns == "minimal" {
+	if a.status == http.StatusNoContent || prefer.Return == "minimal" {
 		return a, nil
 	}
 	var err error
@@ -173,7 +188,7 @@ func (a *commandAnswer) write(w http.ResponseWriter) error {
 		w.Header().Set(name, value)
 	}
 	if a.body != nil {
-		w.Header().Set("Content-Type", mediaJSON)
+		w.Header().Set("Content-Type", httpapi.MediaJSON)
 	}
 	w.WriteHeader(a.status)
 	_, err := w.Write(a.body)

@@ -1,0 +1,24 @@
+package queryapi
+
+import (
+	"errors"
+
+	"github.com/ebrahem-outlook/customer-service/api"
+	"github.com/ebrahem-outlook/customer-service/internal/httpapi"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
+)
+
+// refusalOf is what the errors of reads are answered with.
+func refusalOf(err error) *httpapi.Refusal {
+	if behind, ok := errors.AsType[*query.Behind](err); ok {
+		return &httpapi.Refusal{Code: api.ReadModelBehind, RetryAfter: behind.RetryAfter}
+	}
+	return httpapi.Match(err, []httpapi.Row{
+		{Err: query.ErrNotFound, Code: api.CustomerNotFound},
+		{Err: query.ErrDeleted, Code: api.CustomerDeleted},
+		{Err: query.ErrErased, Code: api.CustomerErased},
+		{Err: query.ErrOverloaded, Code: api.Overloaded},
+		{Err: query.ErrTooManyTokens, Code: api.InvalidToken},
+		{Err: query.ErrUnavailable, Code: api.Unavailable},
+	})
+}
