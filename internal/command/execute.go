@@ -165,14 +165,11 @@ func (s *Service) commit(ctx context.Context, c command, from subject, events []
 	case eventlog.ClaimTaken:
 		return s.refuse(ctx, c, taken(outcome.Claim))
 	case eventlog.Replayed:
-		// An item without events that was committed by a call whose answer was
-		// lost has only its command to be known by.
-		if outcome.Recorded.CommandID == c.uuid {
-			return c.result(after, len(events) > 0), nil
-		}
 		return s.replay(ctx, c, outcome.Recorded)
+	case eventlog.Refused:
+		return Result{}, fmt.Errorf("append to %s: %w", c.id, outcome.Err)
 	default:
-		return Result{}, fmt.Errorf("append to %s: unknown verdict %d", c.id, outcome.Verdict)
+		return Result{}, fmt.Errorf("append to %s: verdict %d", c.id, outcome.Verdict)
 	}
 }
 
