@@ -82,7 +82,7 @@ func TestAdvice(t *testing.T) {
 
 func TestFreePort(t *testing.T) {
 	t.Parallel()
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil || port < lowestPort || port >= highestPort || !portFree(port) {
 		t.Errorf("the free port is %d, %v", port, err)
 	}

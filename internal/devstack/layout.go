@@ -38,7 +38,7 @@ func newLayout(dir string) (layout, error) {
 }
 
 func (l layout) lockFile() string         { return filepath.Join(l.dir, "lock") }
-func (l layout) recordFile() string       { return filepath.Join(l.dir, "owner.json") }
+func (l layout) recordFile() string       { return filepath.Join(l.dir, "processes.json") }
 func (l layout) logFile(k Kind) string    { return filepath.Join(l.dir, "log", string(k)+".log") }
 func (l layout) serviceDir(k Kind) string { return filepath.Join(l.data, string(k)) }
 func (l layout) pgdata() string           { return filepath.Join(l.serviceDir(Postgres), "data") }

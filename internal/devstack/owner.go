@@ -29,42 +29,63 @@ func (e *RunningError) Error() string {
 		e.Dir, e.PID, e.Command, e.Since.Format(time.TimeOnly), e.PID)
 }
 
-// record is what an owner leaves in its directory, for whoever looks for it and
-// for the next one, which cleans up after it if it was killed.
-type record struct {
-	PID      int           `json:"pid"`
-	Command  string        `json:"command"`
-	Since    time.Time     `json:"since"`
-	Mark     string        `json:"mark"`
-	Children []childRecord `json:"children"`
-	Ports    map[Kind]int  `json:"ports"`
-}
-
-type childRecord struct {
-	PID  int    `json:"pid"`
-	Born string `json:"born"`
+// holder is what an owner writes into its lock file.
+type holder struct {
+	PID     int       `json:"pid"`
+	Born    string    `json:"born"`
+	Command string    `json:"command"`
+	Since   time.Time `json:"since"`
 }
 
 // lock makes us the owner of a directory for as long as the file is open. The
 // kernel drops the lock with its holder, so none is ever stale.
-func (l layout) lock() (*os.File, error) {
+func (l layout) lock() (_ *os.File, err error) {
 	f, err := os.OpenFile(l.lockFile(), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open the stack's lock: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
-	}
-	_ = f.Close()
-	if !errors.Is(err, syscall.EWOULDBLOCK) {
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
+	// Somebody who merely asks who the owner is holds the lock for a moment.
+	err = poll(context.Background(), 300*time.Millisecond, func(context.Context) error {
+		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	})
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, l.running()
+	case err != nil:
 		return nil, fmt.Errorf("lock %s: %w", l.lockFile(), err)
 	}
-	running := &RunningError{Dir: l.dir}
-	if r, err := l.readRecord(); err == nil {
-		running.PID, running.Command, running.Since = r.PID, r.Command, r.Since
+	me, _ := lookup(os.Getpid())
+	who, err := json.Marshal(holder{PID: os.Getpid(), Born: me.born, Command: commandLine(), Since: time.Now()})
+	if err != nil {
+		return nil, err
 	}
-	return nil, running
+	if err := f.Truncate(0); err != nil {
+		return nil, fmt.Errorf("sign the stack's lock: %w", err)
+	}
+	if _, err := f.WriteAt(append(who, '\n'), 0); err != nil {
+		return nil, fmt.Errorf("sign the stack's lock: %w", err)
+	}
+	return f, nil
+}
+
+// running reads who holds the lock. What an earlier holder wrote names a
+// process that is gone, and then the new one has yet to sign.
+func (l layout) running() *RunningError {
+	running := &RunningError{Dir: l.dir}
+	b, err := os.ReadFile(l.lockFile())
+	if err != nil {
+		return running
+	}
+	var h holder
+	if json.Unmarshal(b, &h) == nil && alive(process{pid: h.PID, born: h.Born}) {
+		running.PID, running.Command, running.Since = h.PID, h.Command, h.Since
+	}
+	return running
 }
 
 // Owner tells who runs the stack in dir: nil when nobody does.
@@ -74,18 +95,34 @@ func Owner(dir string) (*RunningError, error) {
 		return nil, fmt.Errorf("find the stack's directory: %w", err)
 	}
 	l := layout{dir: abs}
-	if _, err := os.Stat(l.lockFile()); errors.Is(err, fs.ErrNotExist) {
+	f, err := os.Open(l.lockFile())
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	f, err := l.lock()
-	if err == nil {
-		return nil, f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("open the stack's lock: %w", err)
 	}
-	var running *RunningError
-	if errors.As(err, &running) {
-		return running, nil
+	defer func() { _ = f.Close() }() // which also drops the lock, if we got it
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return l.running(), nil
+	case err != nil:
+		return nil, fmt.Errorf("try the lock %s: %w", l.lockFile(), err)
 	}
-	return nil, err
+	return nil, nil
+}
+
+// record is what an owner leaves in its directory for the next one, which
+// cleans up after it if it was killed.
+type record struct {
+	Mark     string        `json:"mark"`
+	Children []childRecord `json:"children"`
+}
+
+type childRecord struct {
+	PID  int    `json:"pid"`
+	Born string `json:"born"`
 }
 
 func (l layout) readRecord() (record, error) {

@@ -48,7 +48,10 @@ func TestOwnerKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.PID != first.Process.Pid || len(r.Children) < 10 {
+	if running, err := Owner(dir); err != nil || running == nil || running.PID != first.Process.Pid {
+		t.Errorf("the owner is %v, %v", running, err)
+	}
+	if len(r.Children) < 10 {
 		t.Fatalf("the record is %+v", r)
 	}
 	// Stopped processes take no signal but the last one.

@@ -50,7 +50,7 @@ func newPostgres(l layout, found binaries, who *account, say func(string, ...any
 }
 
 func (p *postgres) move() (err error) {
-	p.port, err = freePort()
+	p.port, err = FreePort()
 	return err
 }
 

@@ -48,9 +48,9 @@ func newRabbitMQ(l layout, found binaries, who *account) (*rabbitmq, error) {
 
 func (r *rabbitmq) move() error {
 	var errs [3]error
-	r.port, errs[0] = freePort()
-	r.distPort, errs[1] = freePort()
-	r.epmdPort, errs[2] = freePort()
+	r.port, errs[0] = FreePort()
+	r.distPort, errs[1] = FreePort()
+	r.epmdPort, errs[2] = FreePort()
 	return errors.Join(errs[:]...)
 }
 

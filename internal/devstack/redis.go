@@ -28,7 +28,7 @@ func newRedis(l layout, found binaries, who *account) (*redis, error) {
 }
 
 func (r *redis) move() (err error) {
-	r.port, err = freePort()
+	r.port, err = FreePort()
 	return err
 }
 

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -53,7 +52,6 @@ type Stack struct {
 	progress *progress
 
 	mu       sync.Mutex
-	owner    record
 	children map[Kind][]process
 	victims  map[Kind][]victim
 	adopted  map[int]victim
@@ -120,7 +118,6 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 	if s.guard, err = startGuard(s.mark); err != nil {
 		return err
 	}
-	s.owner = record{PID: os.Getpid(), Command: commandLine(), Since: time.Now(), Mark: s.mark}
 	if err := s.publish(); err != nil {
 		return err
 	}
@@ -245,17 +242,17 @@ func (s *Stack) note(kind Kind, tree []process, victims []victim) error {
 
 // publish brings the record and the guard's list up to date.
 func (s *Stack) publish() error {
-	s.owner.Children = nil
+	now := record{Mark: s.mark}
 	var victims []victim
 	for _, kind := range slices.Sorted(maps.Keys(s.children)) {
 		for _, p := range s.children[kind] {
-			s.owner.Children = append(s.owner.Children, childRecord{PID: p.pid, Born: p.born})
+			now.Children = append(now.Children, childRecord{PID: p.pid, Born: p.born})
 		}
 		victims = append(victims, s.victims[kind]...)
 	}
 	victims = slices.AppendSeq(victims, maps.Values(s.adopted))
-	if err := s.layout.writeRecord(s.owner); err != nil {
-		return fmt.Errorf("record the stack's owner: %w", err)
+	if err := s.layout.writeRecord(now); err != nil {
+		return fmt.Errorf("record the stack's processes: %w", err)
 	}
 	return s.guard.watch(victims)
 }

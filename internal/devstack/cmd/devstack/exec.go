@@ -66,7 +66,12 @@ func (c *execCommand) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stack.Stop()) }()
-	cmd.Env = append(append(os.Environ(), stack.Environ()...), serviceEnviron(stack.URLs())...)
+	cmd.Env = append(os.Environ(), stack.Environ()...)
+	for _, v := range serviceVariables(stack.URLs()) {
+		if os.Getenv(v.name) == "" {
+			cmd.Env = append(cmd.Env, v.entry())
+		}
+	}
 	return attend(ctx, cmd, stack.Adopt)
 }
 
@@ -85,21 +90,19 @@ func unset() []devstack.Kind {
 	return kinds
 }
 
-// serviceEnviron names the stack's services, but for those that the
-// environment names already.
-func serviceEnviron(urls devstack.URLs) []string {
-	var environ []string
-	for _, v := range []struct{ name, value string }{
+// variable is one of the product's settings.
+type variable struct{ name, value string }
+
+func (v variable) entry() string { return v.name + "=" + v.value }
+
+// serviceVariables name the stack's services.
+func serviceVariables(urls devstack.URLs) []variable {
+	return []variable{
 		{eventLogURL, urls.Postgres(eventLogDatabase)},
 		{readModelURL, urls.Postgres(readModelDatabase)},
 		{amqpURL, urls.AMQP},
 		{redisURL, urls.Redis},
-	} {
-		if os.Getenv(v.name) == "" && v.value != "" {
-			environ = append(environ, v.name+"="+v.value)
-		}
 	}
-	return environ
 }
 
 // attend runs cmd to its end and answers its exit status as an exitCode. The

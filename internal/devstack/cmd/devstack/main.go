@@ -14,7 +14,11 @@ import (
 )
 
 type commands struct {
-	Exec execCommand `cmd:"" help:"Run a command on a fresh stack, then stop the stack."`
+	Exec   execCommand   `cmd:"" help:"Run a command on a fresh stack, then stop the stack."`
+	Run    runCommand    `cmd:"" help:"Run the product on a stack of its own until Ctrl-C."`
+	Up     upCommand     `cmd:"" help:"Run the product in the background; return when it is ready."`
+	Down   downCommand   `cmd:"" help:"Stop the product and its stack."`
+	Status statusCommand `cmd:"" help:"Say what runs and where."`
 }
 
 func main() {
