@@ -40,14 +40,14 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	unset(t)
 	t.Setenv("EVENTLOG_DATABASE_URL", "mysql://user:hunter2@host/db")
 	t.Setenv("LANES", "many-hunter2")
-	_, _, err := parse(t, "serve", "--addr=0.0.0.0:80", "--auth-mode=dev", "--drain-timeout=1h", "--append-wait=soon", "--pool=0", "--exchange-prefix=a b", "--log-level=loud")
+	_, _, err := parse(t, "serve", "--addr=0.0.0.0:80", "--auth-mode=dev", "--drain-timeout=1h", "--append-wait=soon", "--pool=0", "--amqp-prefix=a b", "--log-level=loud")
 	require.Error(t, err)
 	for _, want := range []string{
 		"EVENTLOG_DATABASE_URL (--eventlog-database-url): is not a URL that begins with postgres:// or postgresql://",
 		"KEYS_FILE (--keys-file): is not set",
 		"AMQP_URL (--amqp-url): is not set",
 		"LANES (--lanes): is not a whole number",
-		"EXCHANGE_PREFIX (--exchange-prefix): has 1 to 64 letters",
+		"AMQP_PREFIX (--amqp-prefix): has 1 to 64 letters",
 		"POOL_SIZE (--pool): must be from 2 to 1000",
 		"APPEND_WAIT (--append-wait): is not a duration with its unit",
 		"LOG_LEVEL (--log-level): is none of debug, info, warn, error",
@@ -82,10 +82,10 @@ func TestFlagsBeatVariablesAndVariablesBeatDefaults(t *testing.T) {
 	t.Setenv("REDIS_URL", "redis://h")
 	t.Setenv("KEYS_FILE", "keys.json")
 	t.Setenv("LANES", "16")
-	c, _, err := parse(t, "project", "--batch=7")
+	c, _, err := parse(t, "project", "--pool=7")
 	require.NoError(t, err)
 	require.Equal(t, 16, c.Project.Lanes.Value)
-	require.Equal(t, 7, c.Project.Batch.Value)
+	require.Equal(t, 7, c.Project.Pool.Value)
 	require.Equal(t, "127.0.0.1:8082", string(c.Project.Addr))
 	require.EqualValues(t, "info", c.Project.Level)
 }

@@ -25,15 +25,15 @@ type (
 
 	// Broker is RabbitMQ.
 	Broker struct {
-		AMQPURL        AMQPURL `name:"amqp-url" env:"AMQP_URL" placeholder:"URL" help:"RabbitMQ, amqp://user:password@host:port/vhost. Prefer the variable."`
-		ExchangePrefix Prefix  `name:"exchange-prefix" env:"EXCHANGE_PREFIX" default:"customer" placeholder:"NAME" help:"First part of the names of exchanges and queues; the same in every process of a deployment. Default ${default}."`
-		Lanes          Int     `name:"lanes" env:"LANES" default:"8" min:"1" max:"1024" placeholder:"N" help:"How many lanes the feed has; the same in every process. Default ${default}."`
+		AMQPURL    AMQPURL `name:"amqp-url" env:"AMQP_URL" placeholder:"URL" help:"RabbitMQ, amqp://user:password@host:port/vhost. Prefer the variable."`
+		AMQPPrefix Prefix  `name:"amqp-prefix" env:"AMQP_PREFIX" default:"customer" placeholder:"NAME" help:"First part of the names of exchanges and queues; the same in every process of a deployment. Default ${default}."`
+		Lanes      Int     `name:"lanes" env:"LANES" default:"8" min:"1" max:"1024" placeholder:"N" help:"How many lanes the feed has; the same in every process. Default ${default}."`
 	}
 
 	// Cache is Redis.
 	Cache struct {
-		RedisURL       RedisURL `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"Redis, redis://user:password@host:port/db. Prefer the variable."`
-		RedisKeyPrefix Prefix   `name:"redis-key-prefix" env:"REDIS_KEY_PREFIX" default:"customer" placeholder:"NAME" help:"First part of every key; the same in every process of a deployment. Default ${default}."`
+		RedisURL    RedisURL `name:"redis-url" env:"REDIS_URL" placeholder:"URL" help:"Redis, redis://user:password@host:port/db. Prefer the variable."`
+		RedisPrefix Prefix   `name:"redis-prefix" env:"REDIS_PREFIX" default:"customer" placeholder:"NAME" help:"First part of every key; the same in every process of a deployment. Default ${default}."`
 	}
 
 	// Keys is where the key-encryption keys are.
@@ -87,9 +87,18 @@ type (
 		Keys
 		Broker
 		Cache
-		Pool  Int `name:"pool" env:"POOL_SIZE" default:"12" min:"2" max:"1000" placeholder:"N" help:"Connections to each database. Default ${default}."`
-		Batch Int `name:"batch" env:"PROJECTOR_BATCH" default:"512" min:"1" max:"10000" placeholder:"N" help:"Events that are read from the log at once when catching up. Default ${default}."`
+		Pool Int `name:"pool" env:"POOL_SIZE" default:"12" min:"2" max:"1000" placeholder:"N" help:"Connections to each database. Default ${default}."`
 		Drain
+		Log
+	}
+
+	// ProjectorTask is a task beside the projector that runs.
+	ProjectorTask struct {
+		EventLog
+		ReadModel
+		Keys
+		Cache
+		Lanes Int `name:"lanes" env:"LANES" default:"8" min:"1" max:"1024" placeholder:"N" help:"How many lanes the feed has; the same in every process. Default ${default}."`
 		Log
 	}
 

@@ -37,7 +37,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.echo.ServeHT
 type Guarded func(map[string]Route) map[string][]echo.MiddlewareFunc
 
 // New returns an App that serves its health and the contract, and what mount
-// adds to it.
+// adds to it; mount may be nil.
 func New(o Options, mount func(*echo.Echo, Guarded)) (*App, error) {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 512
@@ -53,6 +53,9 @@ func New(o Options, mount func(*echo.Echo, Guarded)) (*App, error) {
 	e.HTTPErrorHandler = func(err error, c echo.Context) { ed.answer(c, err) }
 	e.Pre(ed.trace(), framed)
 	// Health and the contract answer however busy the rest is.
+	if mount == nil {
+		mount = func(*echo.Echo, Guarded) {}
+	}
 	mount(e, func(routes map[string]Route) map[string][]echo.MiddlewareFunc {
 		out := make(map[string][]echo.MiddlewareFunc, len(routes))
 		for operation, rt := range routes {

@@ -77,3 +77,13 @@ func Run(ctx context.Context, log *slog.Logger, patience time.Duration, services
 	log.InfoContext(running, "stopped")
 	return nil
 }
+
+// OnStop is a service that is nothing but its end: a pool or a connection that
+// those started after it use.
+type OnStop func() error
+
+// Start does nothing.
+func (OnStop) Start(context.Context) error { return nil }
+
+// Stop runs the function.
+func (f OnStop) Stop(context.Context) error { return f() }

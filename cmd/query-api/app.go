@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ebrahem-outlook/customer-service/internal/config"
+	"github.com/ebrahem-outlook/customer-service/internal/httpapi"
+	"github.com/ebrahem-outlook/customer-service/internal/httpapi/queryapi"
+	"github.com/ebrahem-outlook/customer-service/internal/lifecycle"
+	"github.com/ebrahem-outlook/customer-service/internal/postgres"
+	"github.com/ebrahem-outlook/customer-service/internal/process"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
+	"github.com/ebrahem-outlook/customer-service/internal/rediscache"
+	"github.com/ebrahem-outlook/customer-service/migrations"
+)
+
+type serve struct{ config.QueryServe }
+
+// Run serves until ctx ends.
+func (s *serve) Run(ctx context.Context) error {
+	log := s.Logger(os.Stderr, "query-api")
+	a, err := newApp(ctx, s.QueryServe, log)
+	if err != nil {
+		return err
+	}
+	return process.Run(ctx, log, s.DrainDelay.Value+s.DrainTimeout.Value+time.Second, a.services...)
+}
+
+// app is the whole process. Its services are in the order they start in; they
+// stop in reverse, so that requests end before what they need.
+type app struct {
+	server   *httpapi.Server
+	services []lifecycle.Service
+}
+
+func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, error) {
+	pool, err := postgres.OpenPool(ctx, postgres.PoolConfig{
+		URL: c.ReadModelURL.Reveal(), Role: postgres.RoleQuery, ApplicationName: "query-api", MaxConns: c.Pool.Value,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("READMODEL_DATABASE_URL (--readmodel-database-url): %w", err)
+	}
+	cache, err := rediscache.NewReader(rediscache.Config{URL: c.RedisURL.Reveal(), Prefix: string(c.RedisPrefix), Logger: log})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("REDIS_URL (--redis-url): %w", err)
+	}
+	queries, err := query.New(postgres.NewReadModelReader(pool), cache, cache, log, query.Config{MaxWaiters: c.MaxWaiters.Value})
+	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "read_model", Probe: readable(pool), Explain: explain})
+	if err != nil {
+		return nil, errors.Join(err, cache.Close())
+	}
+	api, err := queryapi.New(queries, c.Wait.Value, httpapi.Options{
+		Log: log, Health: health, Auth: httpapi.Trusting, MaxInFlight: c.MaxInFlight.Value,
+	})
+	if err != nil {
+		return nil, errors.Join(err, cache.Close())
+	}
+	server := httpapi.NewServer(api, log, httpapi.ServerConfig{
+		Addr: string(c.Addr), LoopbackOnly: true, DrainDelay: c.DrainDelay.Value, DrainTimeout: c.DrainTimeout.Value,
+	})
+	return &app{server: server, services: []lifecycle.Service{
+		process.OnStop(func() error { pool.Close(); return nil }),
+		process.OnStop(cache.Close),
+		queries, health, server,
+	}}, nil
+}
+
+// readable probes whether the read model can be read. Its schema is looked at
+// until it is right; nothing takes a schema back.
+func readable(pool *pgxpool.Pool) func(context.Context) error {
+	migrated := false
+	return func(ctx context.Context) error {
+		if migrated {
+			return pool.Ping(ctx)
+		}
+		err := postgres.CheckVersion(ctx, pool, migrations.ReadModel())
+		migrated = err == nil
+		return err
+	}
+}
+
+func explain(err error) string {
+	if behind, ok := errors.AsType[*postgres.BehindError](err); ok {
+		return behind.Error()
+	}
+	return ""
+}
