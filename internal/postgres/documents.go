@@ -109,8 +109,7 @@ func scanRow(row pgx.CollectableRow) (projection.Row, error) {
 	return r, nil
 }
 
-// Rows returns customers and their histories as one statement after the other
-// sees them.
+// Rows returns customers and their histories as of one moment.
 func (m *ReadModel) Rows(
 	ctx context.Context, customers []customer.ID,
 ) (rows map[customer.ID]projection.Row, history map[customer.ID][]projection.HistoryRow, err error) {
@@ -160,4 +159,19 @@ func expect(n int) func(pgconn.CommandTag) error {
 		}
 		return nil
 	}
+}
+
+const selectCustomers = `SELECT customer_id FROM readmodel.documents WHERE customer_id > $1 ORDER BY customer_id LIMIT $2`
+
+// Customers lists customers after one, in order.
+func (m *ReadModel) Customers(ctx context.Context, after customer.ID, limit int) ([]customer.ID, error) {
+	rows, err := m.pool.Query(ctx, selectCustomers, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list customers: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[customer.ID])
+	if err != nil {
+		return nil, fmt.Errorf("list customers: %w", err)
+	}
+	return ids, nil
 }

@@ -25,7 +25,7 @@ type laneBeat struct {
 // Several projectors beat; the row need not change more often than one would.
 const upsertHeartbeat = `
 INSERT INTO readmodel.heartbeat AS h (at, head, lanes) VALUES (clock_timestamp(), $1, $2)
-ON CONFLICT (only) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = excluded.lanes
+ON CONFLICT (one) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = excluded.lanes
  WHERE h.at < excluded.at - interval '100 ms'`
 
 // Beat tells query processes what a projector saw.

@@ -28,6 +28,7 @@ type Deps struct {
 	Codec   Codec
 	Keyring Keyring
 	Store   Store
+	Rows    Rows
 	Ledger  CacheLedger
 	Cache   Cache
 	Logger  *slog.Logger
@@ -47,6 +48,7 @@ type Projector struct {
 	log    eventlog.Reader
 	opener *opener
 	store  Store
+	rows   Rows
 	ledger CacheLedger
 	cache  Cache
 	logger *slog.Logger
@@ -87,7 +89,7 @@ func New(d Deps, c Config) (*Projector, error) {
 		return nil, err
 	}
 	p := &Projector{
-		log: d.Log, opener: o, store: d.Store, ledger: d.Ledger, cache: d.Cache, logger: d.Logger, cfg: c,
+		log: d.Log, opener: o, store: d.Store, rows: d.Rows, ledger: d.Ledger, cache: d.Cache, logger: d.Logger, cfg: c,
 		lanes: make([]*lane, c.Lanes),
 	}
 	for i := range p.lanes {

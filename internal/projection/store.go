@@ -27,15 +27,22 @@ var (
 // for what it cannot hold, the error wraps ErrRejected and nothing is written. With Probe nothing is
 // written either.
 //
-// Checkpoints returns every lane's, Park list in order of position. Rows
-// returns those that exist among the customers named, with their history in
-// order of version.
+// Checkpoints returns every lane's, Parked the customers that are halted in
+// order of position.
 type Store interface {
 	Update(ctx context.Context, lane eventlog.Lane, customers []customer.ID, fold func(View) (Delta, error)) error
 	Checkpoints(ctx context.Context) ([]Checkpoint, error)
 	Beat(ctx context.Context, h Heartbeat) error
 	Parked(ctx context.Context) ([]Parked, error)
+}
+
+// Rows reads what the read model has of some customers, as of one moment.
+//
+// Rows returns those that exist among the customers named, with their history
+// in order of version. Customers lists up to limit customers after one, in order.
+type Rows interface {
 	Rows(ctx context.Context, customers []customer.ID) (map[customer.ID]Row, map[customer.ID][]HistoryRow, error)
+	Customers(ctx context.Context, after customer.ID, limit int) ([]customer.ID, error)
 }
 
 // CacheLedger keeps, in the read model, what is known of the cache.

@@ -71,7 +71,7 @@ CREATE TABLE readmodel.parked (
 -- Which keys of which Redis hold entries that may be trusted: those of this
 -- epoch on the server with this run id. No run id: none.
 CREATE TABLE readmodel.cache_state (
-    only   boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
     epoch  bigint  NOT NULL,
     run_id text    NOT NULL
 );
@@ -79,7 +79,7 @@ INSERT INTO readmodel.cache_state (epoch, run_id) VALUES (1, '');
 
 -- What the projector last saw of the log, because query processes cannot.
 CREATE TABLE readmodel.heartbeat (
-    only  boolean     PRIMARY KEY DEFAULT true CHECK (only),
+    one   boolean     PRIMARY KEY DEFAULT true CHECK (one),
     at    timestamptz NOT NULL,
     head  bigint      NOT NULL,
     lanes jsonb       NOT NULL -- [{"lane", "head", "applied", "waiting_ms"}]
