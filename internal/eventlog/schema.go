@@ -135,12 +135,16 @@ func schemas() []schema {
 				return customer.AddressRemoved{At: at, AddressID: d.AddressID}, d.check()
 			}),
 		define("customer.tagged", 1,
-			func(e customer.Tagged) (changed, value[customer.Tag]) { return changedBy(e), value[customer.Tag]{e.Tag} },
+			func(e customer.Tagged) (changed, value[customer.Tag]) {
+				return changedBy(e), value[customer.Tag]{e.Tag}
+			},
 			func(at customer.At, _ changed, p value[customer.Tag]) (customer.Tagged, error) {
 				return customer.Tagged{At: at, Tag: p.Value}, nil
 			}),
 		define("customer.untagged", 1,
-			func(e customer.Untagged) (changed, value[customer.Tag]) { return changedBy(e), value[customer.Tag]{e.Tag} },
+			func(e customer.Untagged) (changed, value[customer.Tag]) {
+				return changedBy(e), value[customer.Tag]{e.Tag}
+			},
 			func(at customer.At, _ changed, p value[customer.Tag]) (customer.Untagged, error) {
 				return customer.Untagged{At: at, Tag: p.Value}, nil
 			}),

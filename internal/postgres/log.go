@@ -121,14 +121,14 @@ func (l *Log) FindIdempotency(ctx context.Context, principal, key string) (*even
 	return found[0], nil
 }
 
-// In parts, so that no sweep holds many locks or runs into a timeout.
+// In parts, so that no sweep runs into a timeout. Rows are taken in the order
+// of their place, so that two sweeps wait for each other rather than both.
 const sweepIdempotency = `
 DELETE FROM eventlog.idempotency
- WHERE (principal, key) IN (
-       SELECT principal, key FROM eventlog.idempotency
+ WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM eventlog.idempotency
         WHERE created_at < now() - make_interval(secs => $1)
-        ORDER BY created_at LIMIT $2
-          FOR UPDATE SKIP LOCKED)`
+        ORDER BY created_at LIMIT $2))`
 
 // sweepPart is how many records one statement of a sweep deletes.
 const sweepPart = 1000
