@@ -25,6 +25,9 @@ const (
 	eventOverhead = 640
 )
 
+// FeedTopic is the topic a lane's messages are published under: "lane.03".
+func FeedTopic(l Lane) string { return fmt.Sprintf("lane.%02d", l) }
+
 // ErrMalformedBatch tells that a message is not what MarshalBatch wrote. Its
 // events are safe in the log and are to be read from there.
 var ErrMalformedBatch = errors.New("malformed feed batch")
