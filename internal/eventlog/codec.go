@@ -23,12 +23,13 @@ var (
 	ErrCorrupt = errors.New("corrupt event")
 )
 
-// Sealer encrypts under one customer's key, Opener decrypts. What was sealed
-// opens only with the same associated data.
 type (
+	// Sealer encrypts under one customer's key. What was sealed opens only with
+	// the same associated data.
 	Sealer interface {
 		Seal(plaintext, associated []byte) ([]byte, error)
 	}
+	// Opener decrypts what Sealer sealed under the same key.
 	Opener interface {
 		Open(sealed, associated []byte) ([]byte, error)
 	}

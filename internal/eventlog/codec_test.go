@@ -68,8 +68,12 @@ func TestEmptyValuesRoundTrip(t *testing.T) {
 	codec := NewCodec()
 	at := customer.At{Time: sampleTime}
 	for _, e := range []customer.Event{
-		customer.Registered{At: at}, customer.Renamed{At: at}, customer.PhoneChanged{At: at},
-		customer.MetadataChanged{At: at}, customer.Suspended{At: at}, customer.Erased{At: at},
+		customer.Registered{At: at},
+		customer.Renamed{At: at},
+		customer.PhoneChanged{At: at},
+		customer.MetadataChanged{At: at},
+		customer.Suspended{At: at},
+		customer.Erased{At: at},
 	} {
 		env, err := codec.Encode(e, samplePlace(), bound{})
 		require.NoError(t, err)

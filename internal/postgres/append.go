@@ -64,9 +64,7 @@ func (l *Log) append(ctx context.Context, items []eventlog.Append) ([]eventlog.O
 		case faultNone:
 			return outcomes, nil
 		case faultData:
-			if !doubt {
-				return l.appendAround(ctx, items, err)
-			}
+			return l.appendAround(ctx, items, err)
 		case faultRace:
 			lost = 0
 		case faultLost:

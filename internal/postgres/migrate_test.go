@@ -59,16 +59,19 @@ func TestSessionSettings(t *testing.T) {
 	ctx := context.Background()
 	db := postgrestest.EventLog(t)
 	owner := db.Pool(t, "")
-	_, err := owner.Exec(ctx, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`)
+	_, err := owner.Exec(ctx, `DO $$ BEGIN 
+		EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+		EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database());
+	END $$`)
 	require.NoError(t, err)
 
 	rows, err := db.Pool(t, postgres.RoleCommand).Query(ctx, `
 		SELECT current_setting(name) FROM unnest(ARRAY['role', 'lock_timeout', 'statement_timeout',
-			'idle_in_transaction_session_timeout', 'synchronous_commit']) AS name`)
+			'idle_in_transaction_session_timeout', 'synchronous_commit', 'transaction_isolation']) AS name`)
 	require.NoError(t, err)
 	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)
-	require.Equal(t, []string{postgres.RoleCommand, "2s", "5s", "10s", "on"}, got)
+	require.Equal(t, []string{postgres.RoleCommand, "2s", "5s", "10s", "on", "read committed"}, got)
 }
 
 func TestOpenPoolRefusesABadConfiguration(t *testing.T) {

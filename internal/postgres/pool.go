@@ -70,13 +70,15 @@ func (c PoolConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// Settings go in one round trip. A database whose synchronous_commit was
-// turned off would let an acknowledged command vanish, so that one is raised.
+// Settings go in one round trip. Two do not depend on what somebody set for the
+// database: a commit that is not synchronous would let an acknowledged command
+// vanish, and the statements here are written for READ COMMITTED.
 const setUpSession = `
 SELECT set_config('lock_timeout', $1, false),
        set_config('statement_timeout', $2, false),
        set_config('idle_in_transaction_session_timeout', $3, false),
        set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),
+       set_config('default_transaction_isolation', 'read committed', false),
        set_config('role', $4, false)`
 
 // OpenPool makes a pool that connects when first used, so that a process can

@@ -232,13 +232,13 @@ func overlappingBatches(t *testing.T, log Log) {
 // some free one.
 func overlapping(ids []customer.ID, claims []eventlog.Claim) []eventlog.Append {
 	var batch []eventlog.Append
-	claimed := rand.Perm(len(claims))
-	for i, which := range rand.Perm(len(ids))[:1+rand.IntN(6)] {
+	claimed := shuffled(len(claims))
+	for i, which := range shuffled(len(ids))[:1+upTo(6)] {
 		item := eventlog.Append{CustomerID: ids[which]}
-		if rand.IntN(2) == 0 {
+		if upTo(2) == 0 {
 			item.Take = []eventlog.Claim{claims[claimed[2*i]]}
 		}
-		if rand.IntN(2) == 0 {
+		if upTo(2) == 0 {
 			item.Free = []eventlog.Claim{claims[claimed[2*i+1]]}
 		}
 		batch = append(batch, item)
@@ -248,6 +248,9 @@ func overlapping(ids []customer.ID, claims []eventlog.Claim) []eventlog.Append {
 
 // at gives an item its events after a version.
 func at(item eventlog.Append, v customer.Version) eventlog.Append {
-	item.Expected, item.Events = v, envelopes(item.CustomerID, v, 1+rand.IntN(3))
+	item.Expected, item.Events = v, envelopes(item.CustomerID, v, 1+upTo(3))
 	return item
 }
+
+func shuffled(n int) []int { return rand.Perm(n) } //nolint:gosec // a test's variety needs no secrecy
+func upTo(n int) int       { return rand.IntN(n) } //nolint:gosec // as above
