@@ -21,8 +21,9 @@ const maxBody = 64 << 10
 // checked together, so that one answer names every fault.
 type binder struct{ check Check }
 
-// Check says what is wrong with the values of a body of one of the API's types.
-type Check func(body any) (customer.Violations, error)
+// Check says what is wrong with the values of a body of one of the API's types,
+// of whose shape the faults are known.
+type Check func(body any, shape customer.Violations) (customer.Violations, error)
 
 func (b binder) Bind(target any, c echo.Context) error {
 	data, err := readBody(c)
@@ -33,7 +34,12 @@ func (b binder) Bind(target any, c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	values, err := b.check(target)
+	for _, f := range shape {
+		if f.Pointer == "" && f.Code == strictjson.CodeWrongType {
+			return shape // it is no object, so it has no values
+		}
+	}
+	values, err := b.check(target, shape)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ type server struct {
 var _ StrictServerInterface = (*server)(nil)
 
 func (s *server) RegisterCustomer(ctx context.Context, in RegisterCustomerRequestObject) (RegisterCustomerResponseObject, error) {
-	args, broken := registration(in.Body)
+	args, broken := registration(in.Body, nil)
 	if err := broken.Err(); err != nil {
 		return nil, err
 	}

@@ -21,11 +21,11 @@ import (
 // they return, so that each rule about a value lives once.
 
 // check is an httpapi.Check.
-func check(body any) (customer.Violations, error) {
+func check(body any, shape customer.Violations) (customer.Violations, error) {
 	var broken customer.Violations
 	switch body := body.(type) {
 	case *Registration:
-		_, broken = registration(body)
+		_, broken = registration(body, shape)
 	case *CustomerPatch:
 		_, broken = change(body)
 	default:
@@ -34,8 +34,8 @@ func check(body any) (customer.Violations, error) {
 	return broken, nil
 }
 
-// registration is what in asks for, or what is wrong with it.
-func registration(in *Registration) (customer.Registration, customer.Violations) {
+// registration is what in asks for, or what is wrong with it besides its shape.
+func registration(in *Registration, shape customer.Violations) (customer.Registration, customer.Violations) {
 	var out customer.Registration
 	broken := violations(validation.ValidateStruct(in,
 		validation.Field(&in.FirstName, parsed(customer.ParseName, &out.FirstName)),
@@ -58,7 +58,7 @@ func registration(in *Registration) (customer.Registration, customer.Violations)
 			return f.Pointer == v.Pointer || strings.HasPrefix(f.Pointer, v.Pointer+"/") ||
 				v.Pointer == "/first_name" && f.Pointer == "/last_name" // about the names together
 		}
-		if !slices.ContainsFunc(broken, under) {
+		if !slices.ContainsFunc(broken, under) && !slices.ContainsFunc(shape, under) {
 			broken = append(broken, v)
 		}
 	}
