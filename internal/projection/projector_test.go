@@ -212,4 +212,3 @@ func (w *world) count(sql string, args ...any) int {
 	require.NoError(w.t, w.readModel.QueryRow(w.ctx, sql, args...).Scan(&n))
 	return n
 }
-

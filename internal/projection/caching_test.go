@@ -1,0 +1,238 @@
+package projection_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
+	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
+	"github.com/ebrahem-outlook/customer-service/internal/projection"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
+	"github.com/ebrahem-outlook/customer-service/internal/rediscache"
+	"github.com/ebrahem-outlook/customer-service/internal/rediscache/rediscachetest"
+)
+
+// severed is a cache that a process never reaches, as when it is killed
+// between its commit and its write.
+type severed struct{ projection.Cache }
+
+func (severed) Store(context.Context, int64, []projection.CacheEntry) error {
+	return errors.New("severed")
+}
+
+// flaky fails to store while told to.
+type flaky struct {
+	projection.Cache
+	fail atomic.Bool
+}
+
+func (f *flaky) Store(ctx context.Context, epoch int64, entries []projection.CacheEntry) error {
+	if f.fail.Load() {
+		return errors.New("flaky")
+	}
+	return f.Cache.Store(ctx, epoch, entries)
+}
+
+// readCache is a query process's cache, following the read model as one does.
+func (w *world) readCache() *rediscache.Reader {
+	w.t.Helper()
+	r, err := rediscache.NewReader(rediscache.Config{
+		URL: w.redisURL, Prefix: w.prefix, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// follow brings a cache's trust up to date, and tells whether it trusts any.
+func (w *world) follow(r *rediscache.Reader) query.CacheState {
+	w.t.Helper()
+	f, err := w.reader.Freshness(w.ctx)
+	require.NoError(w.t, err)
+	r.Use(f.Cache)
+	return f.Cache
+}
+
+// trusted waits until there is an epoch to read.
+func (w *world) trusted(r *rediscache.Reader) query.CacheState {
+	w.t.Helper()
+	var s query.CacheState
+	require.Eventually(w.t, func() bool { s = w.follow(r); return s.RunID != "" }, patience, 10*time.Millisecond)
+	return s
+}
+
+// cachedAsRead waits until the cache has every customer as the read model does.
+func (w *world) cachedAsRead(r *rediscache.Reader, people ...*person) {
+	w.t.Helper()
+	for _, p := range people {
+		want := w.entry(p.id)
+		require.Eventually(w.t, func() bool {
+			w.follow(r)
+			e, ok := r.Get(w.ctx, p.id)
+			return ok && e.Version == want.Version && e.Status == want.Status
+		}, patience, 10*time.Millisecond, "customer at version %d", want.Version)
+	}
+}
+
+func TestCacheHasWhatWasCommitted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, r := w.projector(), w.readCache()
+	w.start(p)
+	w.trusted(r)
+	ada := w.register("ada@example.com")
+	w.feed(p)
+	e, ok := r.Get(w.ctx, ada.id)
+	require.True(t, ok)
+	require.Equal(t, w.entry(ada.id), e)
+	w.append(ada, customer.Erased{At: w.now(), Actor: "dpo", KeyID: ada.wrapped.ID()})
+	w.feed(p)
+	e, ok = r.Get(w.ctx, ada.id)
+	require.True(t, ok)
+	require.Equal(t, query.Entry{Version: 2, Status: customer.StatusErased}, e)
+	require.Eventually(t, func() bool {
+		return w.count(`SELECT count(*) FROM readmodel.checkpoints WHERE cached_position < position`) == 0
+	}, patience, 10*time.Millisecond)
+}
+
+func TestProjectorKilledBeforeItsCacheWriteIsMadeGood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, r := w.projector(), w.readCache()
+	w.start(first)
+	state := w.trusted(r)
+	ada, bob := w.register("ada@example.com"), w.register("bob@example.com")
+	w.feed(first)
+	w.cachedAsRead(r, ada, bob)
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	require.NoError(t, first.Stop(ctx))
+
+	killed := w.projector(func(d *projection.Deps) { d.Cache = severed{d.Cache} })
+	w.append(ada, customer.Renamed{At: w.now(), FirstName: "Augusta"})
+	w.append(bob, customer.Erased{At: w.now(), Actor: "dpo", KeyID: bob.wrapped.ID()})
+	w.feed(killed)
+	e, ok := r.Get(w.ctx, ada.id)
+	require.True(t, ok)
+	require.Equal(t, customer.Version(1), e.Version, "or there is nothing to repair")
+
+	next := w.projector()
+	w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"}) // does not hide what bob's lane lacks
+	w.feed(next)
+	w.start(next)
+	w.cachedAsRead(r, ada, bob)
+	require.Equal(t, state, w.follow(r), "repaired entry by entry")
+}
+
+func TestFailedWriteIsRepairedUnderLoad(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var cache *flaky
+	p := w.projector(func(d *projection.Deps) { cache = &flaky{Cache: d.Cache}; d.Cache = cache })
+	r := w.readCache()
+	w.start(p)
+	w.trusted(r)
+	ada := w.register("ada@example.com")
+	// Another customer of the same lane keeps it busy.
+	busy := w.register("busy@example.com")
+	for eventlog.LaneOf(eventlog.SlotOf(busy.id), 8) != eventlog.LaneOf(eventlog.SlotOf(ada.id), 8) {
+		busy = w.register("busy@example.com")
+	}
+	w.feed(p)
+	w.cachedAsRead(r, ada)
+	cache.fail.Store(true)
+	w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"})
+	w.feed(p)
+	cache.fail.Store(false)
+	require.Eventually(t, func() bool {
+		from := w.head()
+		w.append(busy, customer.Renamed{At: w.now(), FirstName: "Busy"})
+		w.deliver(p, after(w.batches(1), from)...)
+		w.follow(r)
+		e, ok := r.Get(w.ctx, ada.id)
+		return ok && e.Version == 2
+	}, patience, 50*time.Millisecond)
+}
+
+func TestCustomerLetGoReachesTheCache(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.readCache()
+	old := w.projector(func(d *projection.Deps) {
+		d.Codec = &selective{Codec: w.codec, unknown: map[string]error{"customer.tagged": eventlog.ErrUnknownType}}
+	})
+	w.start(old)
+	w.trusted(r)
+	ada := w.register("ada@example.com")
+	w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"})
+	w.feed(old)
+	require.Eventually(t, func() bool {
+		return w.count(`SELECT count(*) FROM readmodel.checkpoints WHERE cached_position < position`) == 0
+	}, patience, 10*time.Millisecond)
+	killed := w.projector(func(d *projection.Deps) { d.Cache = severed{d.Cache} })
+	_, err := killed.Retry(w.ctx, ada.id)
+	require.NoError(t, err)
+	w.cachedAsRead(r, ada)
+}
+
+// After any outage, within five seconds of its end, no read is older than the
+// read model: a server that comes back with an old data set, one that was
+// flushed, one that hung.
+func TestCacheIsNeverOlderAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	for name, outage := range map[string]struct {
+		begin, end func(s *rediscachetest.Server)
+	}{
+		"restart with old data": {func(s *rediscachetest.Server) { s.Save(); s.Kill() }, func(s *rediscachetest.Server) { s.Run() }},
+		"hang":                  {func(s *rediscachetest.Server) { s.Pause() }, func(s *rediscachetest.Server) { s.Resume() }},
+		"flush": {func(s *rediscachetest.Server) {
+			require.NoError(t, s.Admin.FlushAll(context.Background()).Err())
+		}, func(*rediscachetest.Server) {}},
+		"read only": {func(s *rediscachetest.Server) {
+			require.NoError(t, s.Admin.ReplicaOf(context.Background(), "127.0.0.1", "1").Err())
+		}, func(s *rediscachetest.Server) {
+			require.NoError(t, s.Admin.ReplicaOf(context.Background(), "NO", "ONE").Err())
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := rediscachetest.Start(t)
+			w.redisURL = s.URL
+			p, r := w.projector(), w.readCache()
+			w.start(p)
+			w.trusted(r)
+			ada := w.register("ada@example.com")
+			w.feed(p)
+			w.cachedAsRead(r, ada)
+
+			outage.begin(s)
+			w.append(ada, customer.Renamed{At: w.now(), FirstName: "Augusta"})
+			w.feed(p)
+			require.Equal(t, customer.Version(2), w.entry(ada.id).Version, "the read model does not wait for the cache")
+			outage.end(s)
+
+			ended, tick := time.Now(), time.NewTicker(10*time.Millisecond)
+			defer tick.Stop()
+			stale := func() bool {
+				w.follow(r)
+				e, ok := r.Get(w.ctx, ada.id)
+				return ok && e.Version < 2
+			}
+			for time.Since(ended) < 2*time.Second || stale() {
+				require.Less(t, time.Since(ended), 5*time.Second, "still stale")
+				<-tick.C
+			}
+			w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"})
+			w.trusted(r)
+			w.feed(p)
+			w.cachedAsRead(r, ada)
+		})
+	}
+}

@@ -1,0 +1,291 @@
+package rediscache_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
+	"github.com/ebrahem-outlook/customer-service/internal/projection"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
+	"github.com/ebrahem-outlook/customer-service/internal/rediscache"
+	"github.com/ebrahem-outlook/customer-service/internal/rediscache/rediscachetest"
+)
+
+const patience = 10 * time.Second
+
+type cache struct {
+	t      *testing.T
+	prefix string
+	writer *rediscache.Writer
+	reader *rediscache.Reader
+	admin  *redis.Client
+	state  query.CacheState
+}
+
+func shared(t *testing.T) *cache {
+	t.Helper()
+	url := os.Getenv("REDIS_URL")
+	require.NotEmpty(t, url, "REDIS_URL is not set: run make test (or devstack exec)")
+	return newCache(t, url)
+}
+
+func newCache(t *testing.T, url string) *cache {
+	t.Helper()
+	c := rediscache.Config{URL: url, Prefix: "test-" + uuid.NewString(), Logger: slog.New(slog.DiscardHandler)}
+	w, err := rediscache.NewWriter(c)
+	require.NoError(t, err)
+	// A shared machine stalls for longer than a healthy Redis may.
+	c.Timeout = 2 * time.Second
+	if strings.Contains(t.Name(), "Hang") {
+		c.Timeout = 100 * time.Millisecond
+	}
+	r, err := rediscache.NewReader(c)
+	require.NoError(t, err)
+	o, err := redis.ParseURL(url)
+	require.NoError(t, err)
+	all := &cache{t: t, prefix: c.Prefix, writer: w, reader: r, admin: redis.NewClient(o)}
+	t.Cleanup(func() { _ = w.Close(); _ = r.Close(); _ = all.admin.Close() })
+	all.trust(1)
+	return all
+}
+
+// trust makes the reader use an epoch of the server as it is now.
+func (c *cache) trust(epoch int64) {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool {
+		id, err := c.writer.RunID(context.Background())
+		c.state = query.CacheState{Epoch: epoch, RunID: id}
+		return err == nil
+	}, patience, 10*time.Millisecond)
+	c.reader.Use(c.state)
+}
+
+func (c *cache) store(id customer.ID, v customer.Version, status customer.Status) {
+	c.t.Helper()
+	e := query.Entry{Version: v, Status: status}
+	if e.Live() {
+		e.Body = fmt.Appendf(nil, `{"version":%d}`, v)
+	}
+	require.NoError(c.t, c.writer.Store(c.t.Context(), c.state.Epoch, []projection.CacheEntry{{CustomerID: id, Entry: e}}))
+}
+
+func (c *cache) version(id customer.ID) customer.Version {
+	e, _ := c.reader.Get(c.t.Context(), id)
+	return e.Version
+}
+
+func (c *cache) key(id customer.ID) string {
+	return fmt.Sprintf("%s:1:%d:{%s}", c.prefix, c.state.Epoch, id)
+}
+
+func live(v customer.Version) query.Entry {
+	return query.Entry{Version: v, Status: customer.StatusActive, Body: []byte(`{}`)}
+}
+
+func TestEntriesComeBackAsTheyWere(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	for _, status := range []customer.Status{
+		customer.StatusActive, customer.StatusSuspended, customer.StatusDeleted, customer.StatusErased,
+	} {
+		id := uuid.Must(uuid.NewV7())
+		c.store(id, 3, status)
+		e, ok := c.reader.Get(t.Context(), id)
+		require.True(t, ok)
+		require.Equal(t, status, e.Status)
+		require.Equal(t, customer.Version(3), e.Version)
+		require.Equal(t, e.Live(), len(e.Body) > 0)
+		ttl, err := c.admin.PTTL(t.Context(), c.key(id)).Result()
+		require.NoError(t, err)
+		require.InDelta(t, time.Hour, ttl, float64(13*time.Minute))
+	}
+}
+
+func TestOlderNeverReplacesNewer(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	id := uuid.Must(uuid.NewV7())
+	c.store(id, 10, customer.StatusActive)
+	c.store(id, 9, customer.StatusActive)
+	require.Equal(t, customer.Version(10), c.version(id), "9 is more than 10 only as text")
+	c.store(id, 9, customer.StatusErased)
+	require.Equal(t, customer.Version(10), c.version(id))
+	c.store(id, 10, customer.StatusErased)
+	e, _ := c.reader.Get(t.Context(), id)
+	require.Equal(t, customer.StatusErased, e.Status, "a tombstone goes over its own version")
+	c.store(id, 10, customer.StatusActive)
+	e, _ = c.reader.Get(t.Context(), id)
+	require.Equal(t, customer.StatusErased, e.Status)
+}
+
+func TestForeignValuesAreMissesAndGetReplaced(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	other := uuid.Must(uuid.NewV7())
+	c.store(other, 7, customer.StatusActive)
+	stolen, err := c.admin.Get(t.Context(), c.key(other)).Result()
+	require.NoError(t, err)
+	for name, put := range map[string]func(key string) error{
+		"garbage":         func(k string) error { return c.admin.Set(t.Context(), k, "\x00garbage", 0).Err() },
+		"empty":           func(k string) error { return c.admin.Set(t.Context(), k, "", 0).Err() },
+		"another's value": func(k string) error { return c.admin.Set(t.Context(), k, stolen, 0).Err() },
+		"cut":             func(k string) error { return c.admin.Set(t.Context(), k, stolen[:len(stolen)-1], 0).Err() },
+		"another type":    func(k string) error { return c.admin.LPush(t.Context(), k, "x").Err() },
+		"a huge version":  func(k string) error { return c.admin.Set(t.Context(), k, "1:999999999:a:00000000:{}", 0).Err() },
+	} {
+		id := uuid.Must(uuid.NewV7())
+		require.NoError(t, put(c.key(id)), name)
+		_, ok := c.reader.Get(t.Context(), id)
+		require.False(t, ok, name)
+		lease := c.reader.Lease(t.Context(), id)
+		require.NotEmpty(t, lease, name)
+		c.reader.Fill(t.Context(), id, lease, live(2))
+		require.Equal(t, customer.Version(2), c.version(id), name)
+	}
+}
+
+func TestFillNeedsTheLeaseItTook(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(c *cache, id customer.ID){
+		"newer value": func(c *cache, id customer.ID) { c.store(id, 6, customer.StatusActive) },
+		// What a flush, an eviction and an expiry have in common.
+		"newer value forgotten": func(c *cache, id customer.ID) {
+			c.store(id, 6, customer.StatusActive)
+			require.NoError(c.t, c.admin.Del(c.t.Context(), c.key(id)).Err())
+		},
+		"newer value forgotten, leased anew": func(c *cache, id customer.ID) {
+			c.store(id, 6, customer.StatusActive)
+			require.NoError(c.t, c.admin.Del(c.t.Context(), c.key(id)).Err())
+			require.NotEmpty(c.t, c.reader.Lease(c.t.Context(), id))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := shared(t)
+			id := uuid.Must(uuid.NewV7())
+			lease := c.reader.Lease(t.Context(), id)
+			require.NotEmpty(t, lease)
+			require.Empty(t, c.reader.Lease(t.Context(), id), "one fill per key at a time")
+			lose(c, id)
+			c.reader.Fill(t.Context(), id, lease, live(5))
+			require.NotEqual(t, customer.Version(5), c.version(id))
+		})
+	}
+}
+
+func TestAnnouncementsReachListeners(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	var mu sync.Mutex
+	heard := map[customer.ID]customer.Version{}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.reader.Listen(ctx, func(id customer.ID, v customer.Version) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard[id] = v
+		})
+	}()
+	id := uuid.Must(uuid.NewV7())
+	v := customer.Version(0)
+	require.Eventually(t, func() bool { // until the subscription stands
+		v++
+		require.NoError(t, c.admin.Publish(t.Context(), c.prefix+":1:changed", "garbage").Err())
+		c.store(id, v, customer.StatusActive)
+		mu.Lock()
+		defer mu.Unlock()
+		return heard[id] > 0
+	}, patience, 10*time.Millisecond)
+	cancel()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.Canceled)
+	case <-time.After(time.Second):
+		t.Fatal("Listen outlives its context")
+	}
+}
+
+func TestNothingIsTrustedOfAServerThatCameBack(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.Start(t)
+	c := newCache(t, s.URL)
+	id := uuid.Must(uuid.NewV7())
+	c.store(id, 3, customer.StatusActive)
+	s.Save()
+	c.store(id, 4, customer.StatusActive)
+	require.Equal(t, customer.Version(4), c.version(id))
+	s.Kill()
+	s.Run() // with version 3
+	require.Never(t, func() bool { return c.version(id) != 0 }, time.Second, 10*time.Millisecond)
+	before := c.key(id)
+	c.trust(2)
+	require.Zero(t, c.version(id))
+	c.store(id, 5, customer.StatusActive)
+	require.Eventually(t, func() bool { return c.version(id) == 5 }, patience, 10*time.Millisecond)
+	require.NoError(t, c.writer.Sweep(t.Context(), 2))
+	n, err := c.admin.Exists(t.Context(), before).Result()
+	require.NoError(t, err)
+	require.Zero(t, n, "what nobody may read any more does not stay")
+	require.Equal(t, customer.Version(5), c.version(id))
+}
+
+// A hanging Redis costs a handful of timeouts, then nothing, and is found again.
+func TestHangingServerCostsLittle(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.Start(t)
+	c := newCache(t, s.URL)
+	id := uuid.Must(uuid.NewV7())
+	c.store(id, 1, customer.StatusActive)
+	require.Equal(t, customer.Version(1), c.version(id))
+	s.Pause()
+	begun := time.Now()
+	for range 1000 {
+		_, ok := c.reader.Get(t.Context(), id)
+		require.False(t, ok)
+	}
+	require.Less(t, time.Since(begun), 2*time.Second)
+	s.Resume()
+	require.Eventually(t, func() bool { return c.version(id) == 1 }, 5*time.Second, 20*time.Millisecond)
+}
+
+func TestServerThatRefusesWritesIsReported(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.Start(t)
+	c := newCache(t, s.URL)
+	require.NoError(t, s.Admin.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	_, err := c.writer.RunID(t.Context())
+	require.Error(t, err)
+	require.Error(t, c.writer.Store(t.Context(), 1, []projection.CacheEntry{{CustomerID: uuid.New(), Entry: live(1)}}))
+}
+
+func TestScriptsSurviveBeingForgotten(t *testing.T) {
+	t.Parallel()
+	s := rediscachetest.Start(t)
+	c := newCache(t, s.URL)
+	for v := range customer.Version(3) {
+		require.NoError(t, s.Admin.ScriptFlush(t.Context()).Err())
+		id := uuid.Must(uuid.NewV7())
+		c.store(id, v+1, customer.StatusActive)
+		require.NoError(t, s.Admin.ScriptFlush(t.Context()).Err())
+		require.NotEmpty(t, c.reader.Lease(t.Context(), uuid.New()))
+	}
+}
+
+func TestConfigurationFaultsAreReportedTogether(t *testing.T) {
+	t.Parallel()
+	_, err := rediscache.NewReader(rediscache.Config{URL: "::secret::", Prefix: "a*b", TTL: -1})
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "secret")
+	require.Equal(t, 4, len(strings.Split(err.Error(), "\n")))
+}
