@@ -65,9 +65,7 @@ func (c *upCommand) Run(ctx context.Context) error {
 		case err := <-ended:
 			return fmt.Errorf("the background run ended: %w\n%s", err, tail(log.Name(), 30))
 		case <-ctx.Done():
-			err := cmd.Process.Signal(syscall.SIGTERM)
-			_ = <-ended // how it ended matters no more
-			return errors.Join(exitCode(130), err)
+			return errors.Join(exitCode(130), cmd.Process.Signal(syscall.SIGTERM), <-ended)
 		case <-ticker.C:
 			if s, ok := c.readState(cmd.Process.Pid); ok {
 				terminal.say("Ready.\n\n%s\n`make down` stops everything.", c.describe(s))

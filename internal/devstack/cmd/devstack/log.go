@@ -15,13 +15,15 @@ import (
 // that is gone.
 const logLimit = 32 << 20
 
-// important finds the lines that a developer should see at once.
+// important finds the lines that a developer should see at once, by how they
+// begin: a line may be long.
 var important = regexp.MustCompile(`"level":"(WARN|ERROR)"|\blevel=(WARN|ERROR)\b|^panic:|^fatal error:|^WARNING: DATA RACE`)
 
 // logFile takes what a process prints, and passes the important lines on.
 type logFile struct {
-	path string
-	show func(line string)
+	path  string
+	limit int
+	show  func(line string)
 
 	mu   sync.Mutex
 	file *os.File
@@ -30,7 +32,7 @@ type logFile struct {
 }
 
 func openLog(path string, show func(string)) (*logFile, error) {
-	l := &logFile{path: path, show: show}
+	l := &logFile{path: path, limit: logLimit, show: show}
 	return l, l.rotate()
 }
 
@@ -65,7 +67,7 @@ func (l *logFile) Write(b []byte) (int, error) {
 		end = len(l.rest)
 	}
 	whole := l.rest[:end]
-	if l.size+len(whole) > logLimit {
+	if l.size+len(whole) > l.limit {
 		if err := l.rotate(); err != nil {
 			return 0, err
 		}
@@ -76,8 +78,8 @@ func (l *logFile) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	for line := range bytes.Lines(whole) {
-		if important.Match(line) {
-			l.show(shorten(strings.TrimSpace(string(line))))
+		if start := shorten(string(bytes.TrimSpace(line))); important.MatchString(start) {
+			l.show(start)
 		}
 	}
 	l.rest = append(l.rest[:0], l.rest[end:]...)
