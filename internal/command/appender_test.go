@@ -112,13 +112,13 @@ func TestWhatSharesACustomerOrClaimIsNeverTogether(t *testing.T) {
 	}
 }
 
-// What waits for a customer goes before those who came later, even while
-// others keep coming.
+// While one waits for what is with the log, a worker without work must not give
+// the other things it needs to those who came later.
 func TestNobodyIsOvertakenForEver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := &probe{log: w.log}
-	a := w.appender(p, command.AppenderConfig{MaxWait: patience, MaxBatch: 4, InFlight: 1})
+	a := w.appender(p, command.AppenderConfig{MaxWait: patience, MaxBatch: 4, InFlight: 2})
 	g := newGate(p)
 	var (
 		group errgroup.Group
@@ -297,6 +297,29 @@ func TestOneItemsFaultIsItsOwn(t *testing.T) {
 			require.Equal(t, 21, w.count("SELECT count(*) FROM eventlog.events"))
 		})
 	}
+}
+
+// A log that never answers costs each command its own time and no more.
+func TestHungLogIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := &probe{log: w.log}
+	a := w.appender(p, command.AppenderConfig{
+		MaxWait: 20 * time.Millisecond, InFlight: 1, AttemptTimeout: 50 * time.Millisecond, ResolveFor: 200 * time.Millisecond,
+	})
+	g := newGate(p)
+	first := make(chan error, 1)
+	go func() { _, err := a.Append(t.Context(), begin()); first <- err }()
+	<-g.entered
+	_, err := a.Append(t.Context(), begin())
+	require.ErrorIs(t, err, command.ErrOverloaded, "queued behind it: certainly not done")
+	err = <-first
+	require.ErrorIs(t, err, command.ErrUnavailable)
+	require.NotErrorIs(t, err, command.ErrOverloaded)
+	close(g.leave)
+	o, err := w.appender(p, command.AppenderConfig{}).Append(t.Context(), begin())
+	require.NoError(t, err)
+	require.Equal(t, eventlog.Appended, o.Verdict)
 }
 
 // Connections break again and again, before, during and after commits; each

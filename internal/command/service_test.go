@@ -202,4 +202,9 @@ func TestDryRun(t *testing.T) {
 	require.False(t, res.Changed)
 	w.requireDense(created.Data.ID, 1)
 	require.Zero(t, w.count("SELECT count(*) FROM eventlog.idempotency"))
+
+	_, err = s.Register(ctx, dry, reg)
+	require.ErrorIs(t, err, command.ErrEmailTaken)
+	_, err = s.Change(ctx, dry, created.Data.ID, moveTo(customer.Email(strings.ToUpper(string(reg.Email)))))
+	require.NoError(t, err, "its own")
 }
