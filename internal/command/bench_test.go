@@ -42,19 +42,15 @@ func BenchmarkRegister64(b *testing.B) {
 // singleInFlight is how many transactions of one command each run at once.
 const singleInFlight = 16
 
-// TestGroupCommitPays holds the ratio far below what it is, so that a busy
-// machine does not fail it and a broken batch does.
-func TestGroupCommitPays(t *testing.T) {
-	w := newWorld(t) // not parallel: it measures
-	grouped := w.replicaWith(command.AppenderConfig{MaxWait: patience}, command.Config{})
-	single := w.replicaWith(command.AppenderConfig{MaxWait: patience, MaxBatch: 1, InFlight: singleInFlight}, command.Config{})
-	registrations(t, grouped, 200)
-	registrations(t, single, 200)
-	var ratio []float64
-	for range 3 {
-		ratio = append(ratio, registrations(t, grouped, 1500)/registrations(t, single, 500))
-	}
-	require.Greater(t, median(ratio), 1.5)
+// What the benchmark measures holds on a quiet machine only (on one with six
+// runnable processes a core the ratio fell from 5 to 2), so the test counts
+// transactions instead.
+func TestConcurrentCommandsShareTransactions(t *testing.T) {
+	t.Parallel()
+	r := newWorld(t).replica()
+	const n = 2000
+	registrations(t, r, n)
+	require.Less(t, len(r.probe.sizes), n/4, "transactions; on a quiet machine about %d", n/16)
 }
 
 // registrations is how many a second n registrations make.
