@@ -33,7 +33,7 @@ type Config struct {
 	// events, and in the long run without any: 5 ms and 50 ms.
 	PollBusy, PollIdle time.Duration
 	// TickLimit is how many events one transaction sequences: 10,000, which
-	// takes 0.1 s.
+	// takes 0.1 to 0.2 s.
 	TickLimit int
 
 	// BatchEvents and BatchBytes bound one message: 256 and 1 MiB.

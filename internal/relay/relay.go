@@ -114,7 +114,9 @@ func (r *Relay) run(ctx context.Context, done chan<- struct{}) {
 			r.deps.Logger.WarnContext(ctx, "cannot look for the relay's lease", "error", err)
 			rest = r.cfg.LeaseTTL / 3
 		case ok:
-			r.lead(ctx, f, began)
+			if err := r.lead(ctx, f, began); err != nil {
+				rest = r.cfg.LeaseTTL / 3 // somebody else may fare better
+			}
 		}
 		timer := time.NewTimer(rest/2 + rand.N(rest)) //nolint:gosec // jitter needs no secrecy
 		select {
@@ -125,8 +127,8 @@ func (r *Relay) run(ctx context.Context, done chan<- struct{}) {
 	}
 }
 
-// lead runs one term.
-func (r *Relay) lead(ctx context.Context, f Fence, began time.Time) {
+// lead runs one term and returns why it ended, nil when ctx did.
+func (r *Relay) lead(ctx context.Context, f Fence, began time.Time) error {
 	log := r.deps.Logger.With("epoch", f.Epoch)
 	log.InfoContext(ctx, "leading the relay")
 	term, end := context.WithCancelCause(ctx)
@@ -151,9 +153,10 @@ func (r *Relay) lead(ctx context.Context, f Fence, began time.Time) {
 	}
 	if ctx.Err() != nil {
 		log.InfoContext(ctx, "stopped leading the relay")
-	} else {
-		log.WarnContext(ctx, "no longer leading the relay", "cause", cause)
+		return nil
 	}
+	log.WarnContext(ctx, "no longer leading the relay", "cause", cause)
+	return cause
 }
 
 // work sequences and carries until the term ends, and returns why it could not
