@@ -39,6 +39,7 @@ type Cluster struct {
 	Prefix                    string // of exchanges, queues and Redis keys
 	Dir                       string // logs and keys
 
+	bins       string
 	log, model *pgxpool.Pool
 }
 
@@ -67,9 +68,10 @@ func Prepare(t testing.TB, stack *devstack.Stack, size Size) *Cluster {
 		ReadModelURL: createDatabase(t, stack, prefix+"_readmodel"),
 	}
 	c.KeysFile = filepath.Join(c.Dir, "keys.json")
-	c.run(t, bins, "command-api", "keys", "init", "--out", c.KeysFile)
-	c.run(t, bins, "command-api", "migrate")
-	c.run(t, bins, "projector", "migrate")
+	c.bins = bins
+	c.run(t, "command-api", "keys", "init", "--out", c.KeysFile)
+	c.run(t, "command-api", "migrate")
+	c.run(t, "projector", "migrate")
 	c.Commands = c.processes(t, bins, "command-api", "COMMAND_API_ADDR", size.Commands)
 	c.Projectors = c.processes(t, bins, "projector", "PROJECTOR_ADDR", size.Projectors)
 	c.Queries = c.processes(t, bins, "query-api", "QUERY_API_ADDR", size.Queries)
@@ -120,11 +122,16 @@ func (c *Cluster) environ() []string {
 	)
 }
 
-func (c *Cluster) run(t testing.TB, bins, name string, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(Within(t, time.Minute), filepath.Join(bins, name), args...)
+// Command is one of the service's binaries with this cluster's configuration.
+func (c *Cluster) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bins, name), args...)
 	cmd.Env = c.environ()
-	if out, err := cmd.CombinedOutput(); err != nil {
+	return cmd
+}
+
+func (c *Cluster) run(t testing.TB, name string, args ...string) {
+	t.Helper()
+	if out, err := c.Command(Within(t, time.Minute), name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 }

@@ -161,10 +161,15 @@ func (p *Process) waitFor(ctx context.Context, status int) error {
 	return nil
 }
 
-// Tail is the end of the process's log.
+// Tail is the end of the process's log, less the requests that it served.
 func (p *Process) Tail(lines int) string {
 	text, _ := os.ReadFile(p.Log)
-	all := strings.Split(strings.TrimSpace(string(text)), "\n")
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, `"msg":"request"`) || !strings.Contains(line, `"status":2`) {
+			all = append(all, strings.TrimSuffix(line, "\n"))
+		}
+	}
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
