@@ -191,15 +191,17 @@ func (p *Publisher) awaitSession(ctx context.Context) (*session, error) {
 			case <-changed:
 				continue
 			case <-ctx.Done():
-				return nil, fmt.Errorf("%w: %w", ErrNotConnected, errors.Join(last, ctx.Err()))
+				return nil, fmt.Errorf("%w: %w", ErrNotConnected, errors.Join(last, context.Cause(ctx)))
 			}
+		}
+		if !s.isBlocked() {
+			return s, nil
 		}
 		select {
 		case <-s.unblocked():
-			return s, nil
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ErrBlocked
+			return nil, fmt.Errorf("%w: %w", ErrBlocked, context.Cause(ctx))
 		}
 	}
 }

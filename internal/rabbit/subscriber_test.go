@@ -99,29 +99,6 @@ func TestForeignMessageReachesTheHandler(t *testing.T) {
 	msg.Ack()
 }
 
-func TestSubscribeSurvivesAnAbsentBroker(t *testing.T) {
-	t.Parallel()
-	direct := rabbittest.Config(t)
-	proxy, cfg := rabbittest.NewProxy(t, direct)
-	proxy.Refuse(true)
-	c := subscribe(t, newSubscriber(t, cfg), "lane.00")
-	p := newPublisher(t, direct)
-	require.NoError(t, p.Publish("lane.00", numbered(0, 30)...))
-	proxy.Refuse(false)
-	next := 0
-	for next < 30 {
-		msg := receive(t, c)
-		n, err := strconv.Atoi(msg.UUID)
-		require.NoError(t, err)
-		require.LessOrEqual(t, n, next)
-		if n == next && n%10 == 5 {
-			proxy.Cut()
-		}
-		next = max(next, n+1)
-		msg.Ack()
-	}
-}
-
 func TestDeletedQueueIsDeclaredAgainAndNothingEmptyArrives(t *testing.T) {
 	t.Parallel()
 	cfg := rabbittest.Config(t)

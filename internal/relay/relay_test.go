@@ -24,7 +24,9 @@ func TestFeedCarriesEveryEventInOrderThroughCutsAndChangesOfLeader(t *testing.T)
 	proxy, cut := rabbittest.NewProxy(t, w.cfg)
 	// Small messages, so that many are under way.
 	cfg := relay.Config{BatchEvents: 5, Window: 3, TickLimit: 50, LeaseTTL: time.Second}
-	relays := []*relay.Relay{w.run(w.publisher(cut), cfg), w.run(w.publisher(w.cfg), cfg)}
+	var relays [2]atomic.Pointer[relay.Relay]
+	relays[0].Store(w.run(w.publisher(cut), cfg))
+	relays[1].Store(w.run(w.publisher(w.cfg), cfg))
 	r := w.read(w.cfg)
 
 	const writers, appends, size = 6, 100, 4
@@ -38,9 +40,8 @@ func TestFeedCarriesEveryEventInOrderThroughCutsAndChangesOfLeader(t *testing.T)
 					return err
 				}
 				appended.Add(size)
-				for _, r := range relays {
-					r.Wake()
-				}
+				relays[0].Load().Wake()
+				relays[1].Load().Wake()
 			}
 			return nil
 		})
@@ -50,16 +51,16 @@ func TestFeedCarriesEveryEventInOrderThroughCutsAndChangesOfLeader(t *testing.T)
 		require.Eventually(t, func() bool { return appended.Load() >= int64(at) }, patience, time.Millisecond)
 		proxy.Cut()
 		i := 0
-		if relays[1].Leading() != 0 {
+		if relays[1].Load().Leading() != 0 {
 			i = 1
 		}
-		w.stop(relays[i])
-		terms[w.awaitLeading(relays[1-i])] = true
+		w.stop(relays[i].Load())
+		terms[w.awaitLeading(relays[1-i].Load())] = true
 		p := w.publisher(w.cfg)
 		if i == 0 {
 			p = w.publisher(cut)
 		}
-		relays[i] = w.run(p, cfg)
+		relays[i].Store(w.run(p, cfg))
 	}
 	require.NoError(t, writing.Wait())
 	w.awaitEvents(r, writers*appends*size)
