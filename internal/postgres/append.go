@@ -62,7 +62,12 @@ func (l *Log) append(ctx context.Context, items []eventlog.Append) ([]eventlog.O
 		outcomes, err = l.appendOnce(ctx, items, args)
 		switch faultOf(err) {
 		case faultNone:
-			return outcomes, nil
+			if certain, unsettled := l.certain(ctx, outcomes); certain {
+				return outcomes, nil
+			} else if unsettled != nil {
+				return nil, fmt.Errorf("append: %w", unsettled)
+			}
+			doubt, err = true, errors.New("an earlier attempt has only just ended")
 		case faultData:
 			return l.appendAround(ctx, items, err)
 		case faultRace:
@@ -129,10 +134,19 @@ func (l *Log) appendOnce(ctx context.Context, items []eventlog.Append, args []an
 		ctx, cancel = context.WithTimeout(ctx, appendTimeout)
 		defer cancel()
 	}
+	conn, err := l.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	pid := conn.Conn().PgConn().PID()
 	var r appendRow
-	err := l.pool.QueryRow(ctx, appendBatch, args...).Scan(&r.verdict, &r.version, &r.claim,
+	err = conn.QueryRow(ctx, appendBatch, args...).Scan(&r.verdict, &r.version, &r.claim,
 		&r.item, &r.digest, &r.customer, &r.recorded, &r.status, &r.command, &r.created)
 	if err != nil {
+		if faultOf(err) == faultLost {
+			l.doubts.add(pid)
+		}
 		return nil, err
 	}
 	return r.outcomes(items), nil

@@ -14,7 +14,10 @@ import (
 
 // Log is the event log in PostgreSQL. It implements eventlog's Appender,
 // Loader and Reader; a pool with the projector's role can read only.
-type Log struct{ pool *pgxpool.Pool }
+type Log struct {
+	pool   *pgxpool.Pool
+	doubts doubts
+}
 
 var (
 	_ eventlog.Appender = (*Log)(nil)
