@@ -85,8 +85,8 @@ func (p *Publisher) stayConnected() {
 		p.cfg.Logger.InfoContext(p.ctx, "connected to the broker for publishing")
 		select {
 		case <-s.gone:
-			p.set(nil, errors.New("connection lost"))
-			p.cfg.Logger.WarnContext(p.ctx, "lost the broker")
+			p.set(nil, s.why)
+			p.cfg.Logger.WarnContext(p.ctx, "lost the broker", "error", s.why)
 			s.dialer.cutAll()
 			pause.rest(p.ctx)
 		case <-p.ctx.Done():

@@ -17,6 +17,7 @@ type session struct {
 	conn   *amqp091.Connection
 	dialer *dialer
 	gone   chan struct{} // closed when the connection is lost
+	why    error         // set before gone is closed
 
 	mu       sync.Mutex
 	passable chan struct{} // closed unless the broker has blocked us; replaced when it does
@@ -45,10 +46,12 @@ func dialSession(ctx context.Context, cfg Config) (*session, error) {
 	}
 	s.conn = conn
 	// Buffered, as amqp091 asks, so that neither side waits for the other.
-	go s.watchBlocked(conn.NotifyBlocked(make(chan amqp091.Blocking, 16)))
+	go s.watchBlocked(ctx, conn.NotifyBlocked(make(chan amqp091.Blocking, 16)))
 	lost := conn.NotifyClose(make(chan *amqp091.Error, 1))
 	go func() {
-		<-lost
+		if err := <-lost; err != nil {
+			s.why = err
+		}
 		close(s.gone)
 	}()
 	if err := s.declare(); err != nil {
@@ -59,19 +62,19 @@ func dialSession(ctx context.Context, cfg Config) (*session, error) {
 }
 
 // watchBlocked ends with the connection, which closes the channel.
-func (s *session) watchBlocked(changes <-chan amqp091.Blocking) {
+func (s *session) watchBlocked(ctx context.Context, changes <-chan amqp091.Blocking) {
 	for change := range changes {
 		s.mu.Lock()
 		select {
 		case <-s.passable:
 			if change.Active {
 				s.passable = make(chan struct{})
-				s.cfg.Logger.Warn("the broker has blocked publishing", "reason", change.Reason)
+				s.cfg.Logger.WarnContext(ctx, "the broker has blocked publishing", "reason", change.Reason)
 			}
 		default:
 			if !change.Active {
 				close(s.passable)
-				s.cfg.Logger.Info("the broker accepts messages again")
+				s.cfg.Logger.InfoContext(ctx, "the broker accepts messages again")
 			}
 		}
 		s.mu.Unlock()
