@@ -38,7 +38,7 @@ func owner(t *testing.T, dir string) *exec.Cmd {
 
 func TestOwnerKilled(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := directory(t)
 	first := owner(t, dir)
 	l, err := newLayout(dir)
 	if err != nil {
@@ -146,7 +146,7 @@ func TestRecoveryLeavesStrangersAlone(t *testing.T) {
 		_ = stranger.Process.Kill()
 		_ = stranger.Wait()
 	})
-	l, err := newLayout(t.TempDir())
+	l, err := newLayout(directory(t))
 	if err != nil {
 		t.Fatal(err)
 	}

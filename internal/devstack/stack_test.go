@@ -17,13 +17,32 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// directory is a temporary directory that the services' users can reach, so
+// that it holds all of a stack. Those that testing makes are private.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "devstack-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // start brings a stack up for one test. What is stopped leaves no process.
 func start(t *testing.T, cfg Config) *Stack {
 	t.Helper()
 	cfg.Install = true
 	cfg.Log = t.Output()
 	if cfg.Dir == "" {
-		cfg.Dir = t.TempDir()
+		cfg.Dir = directory(t)
 	}
 	s, err := Start(t.Context(), cfg)
 	if err != nil {
@@ -138,7 +157,7 @@ func TestSideBySide(t *testing.T) {
 	t.Parallel()
 	var pair [2]*Stack
 	var starts errgroup.Group
-	for i, dir := range []string{t.TempDir(), t.TempDir()} {
+	for i, dir := range []string{directory(t), directory(t)} {
 		starts.Go(func() (err error) {
 			pair[i], err = Start(t.Context(), Config{Dir: dir, Install: true, Log: t.Output()})
 			return err
@@ -187,7 +206,7 @@ func TestStopIsIdempotent(t *testing.T) {
 
 func TestDataOfAnEarlierStack(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := directory(t)
 	run := func(fresh bool) string {
 		t.Helper()
 		s := start(t, Config{Dir: dir, Services: []Kind{Postgres}, Databases: []string{"eventlog"}, Fresh: fresh})
@@ -207,13 +226,13 @@ func TestDataOfAnEarlierStack(t *testing.T) {
 // must not keep root from working there. Everybody else runs them as himself.
 func TestPrivateDirectory(t *testing.T) {
 	t.Parallel()
-	private := filepath.Join(t.TempDir(), "home")
+	private := filepath.Join(directory(t), "home")
 	if err := os.Mkdir(private, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	s := start(t, Config{Dir: filepath.Join(private, "stack"), Services: []Kind{Postgres}})
 	t.Cleanup(func() {
-		if err := os.RemoveAll(s.layout.data); err != nil {
+		if err := errors.Join(s.Stop(), os.RemoveAll(s.layout.data)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -231,7 +250,7 @@ func TestPrivateDirectory(t *testing.T) {
 func TestStartSaysWhatHappens(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	s, err := Start(t.Context(), Config{Dir: t.TempDir(), Services: []Kind{Redis}, Log: &log, Install: true})
+	s, err := Start(t.Context(), Config{Dir: directory(t), Services: []Kind{Redis}, Log: &log, Install: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +263,7 @@ func TestStartSaysWhatHappens(t *testing.T) {
 	if _, err := Start(t.Context(), Config{}); err == nil {
 		t.Error("a stack starts without a directory")
 	}
-	if _, err := Start(t.Context(), Config{Dir: t.TempDir(), Services: []Kind{"oracle"}}); err == nil {
+	if _, err := Start(t.Context(), Config{Dir: directory(t), Services: []Kind{"oracle"}}); err == nil {
 		t.Error("a stack starts with a service that there is not")
 	}
 }

@@ -22,9 +22,9 @@ func (p places) describe(s state) string {
 	b.WriteString("\nRegister a customer, then read it back at once with the token of the answer:\n\n")
 	headers := filepath.Join(p.Local, "headers.txt")
 	fmt.Fprintf(&b, `  curl -sS -D %[1]s %[2]s/v1/customers -H 'Content-Type: application/json' \
-    -d '{"first_name":"Ada","last_name":"Lovelace","email":"ada-'$(date +%%s)'@example.com"}'
+    -d '{"first_name":"Ada","last_name":"Lovelace","email":"ada-'$(date +%%s)'@example.com"}' -w '\n'
   curl -sS %[3]s$(sed -n 's/^[Ll]ocation: *//p' %[1]s | tr -d '\r') \
-    -H "$(grep -i '^consistency-token:' %[1]s | tr -d '\r')"
+    -H "$(grep -i '^consistency-token:' %[1]s | tr -d '\r')" -w '\n'
 `, headers, s.Processes[commandAPI.name+"-1"], s.Processes[queryAPI.name+"-1"])
 	return b.String()
 }

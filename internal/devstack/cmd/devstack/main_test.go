@@ -47,6 +47,25 @@ func command(t *testing.T, settings []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// directory is a temporary directory that the services' users can reach, so
+// that it holds all of a stack. Those that testing makes are private.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "devstack-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // output runs cmd and returns what it says on either stream, and its status.
 func output(t *testing.T, cmd *exec.Cmd) (string, int) {
 	t.Helper()
@@ -66,7 +85,7 @@ func TestExec(t *testing.T) {
 
 	t.Run("starts what the environment does not name", func(t *testing.T) {
 		t.Parallel()
-		dir := filepath.Join(t.TempDir(), "stack")
+		dir := filepath.Join(directory(t), "stack")
 		out, code := output(t, command(t, given, "exec", "--dir", dir, "--", "sh", "-c", show))
 		if code != 7 || !strings.Contains(out, "e r a redis://127.0.0.1:") || strings.Contains(out, "rabbitmq:") {
 			t.Errorf("it exits with %d", code)
@@ -74,7 +93,7 @@ func TestExec(t *testing.T) {
 	})
 	t.Run("starts nothing if all is named", func(t *testing.T) {
 		t.Parallel()
-		dir := filepath.Join(t.TempDir(), "stack")
+		dir := filepath.Join(directory(t), "stack")
 		out, code := output(t, command(t, append(given, redisURL+"=x"), "exec", "--dir", dir, "--", "sh", "-c", show))
 		if code != 7 || out != "e r a x\n" {
 			t.Errorf("it exits with %d", code)
@@ -85,7 +104,7 @@ func TestExec(t *testing.T) {
 	})
 	t.Run("ends the command with itself", func(t *testing.T) {
 		t.Parallel()
-		dir := t.TempDir()
+		dir := directory(t)
 		cmd := command(t, given, "exec", "--dir", dir, "--", "sh", "-c", "echo started; exec sleep 600")
 		var out safeBuffer
 		cmd.Stdout = &out
@@ -121,7 +140,7 @@ type product struct {
 
 func newProduct(t *testing.T) product {
 	t.Helper()
-	p := product{dir: t.TempDir(), addrs: make(map[string]string)}
+	p := product{dir: directory(t), addrs: make(map[string]string)}
 	fake := filepath.Join(p.dir, "bin", commandAPI.name)
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", fake, "./testdata/fake")
 	if out, err := build.CombinedOutput(); err != nil {
