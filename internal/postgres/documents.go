@@ -37,7 +37,7 @@ type erasure struct {
 func documentArgs(rows []projection.Row) ([]any, error) {
 	n := len(rows)
 	var (
-		ids       = make([]customer.ID, n)
+		ids       = make([][16]byte, n) // as customer.ID, pgx would write each as text first
 		versions  = make([]int64, n)
 		positions = make([]int64, n)
 		slots     = make([]int16, n)
@@ -49,9 +49,12 @@ func documentArgs(rows []projection.Row) ([]any, error) {
 		updated   = make([]time.Time, n)
 	)
 	for i, r := range rows {
-		document, err := query.Render(r.Data)
-		if err != nil {
-			return nil, err
+		document := r.Document
+		if document == nil {
+			var err error
+			if document, err = query.Render(r.Data); err != nil {
+				return nil, err
+			}
 		}
 		ids[i], versions[i], positions[i] = r.Data.ID, int64(r.Data.Version), int64(r.Position)
 		slots[i], statuses[i] = int16(eventlog.SlotOf(r.Data.ID)), string(r.Status())

@@ -168,7 +168,7 @@ func (m *ReadModel) write(ctx context.Context, tx pgx.Tx, lane eventlog.Lane, d 
 func historyArgs(history []projection.HistoryRow) ([]any, error) {
 	n := len(history)
 	var (
-		ids          = make([]customer.ID, n)
+		ids          = make([][16]byte, n)
 		versions     = make([]int64, n)
 		positions    = make([]int64, n)
 		types        = make([]string, n)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
 // opened is one event of the log, ready to be applied.
@@ -135,6 +136,10 @@ func (d *Delta) foldCustomer(v View, id customer.ID, events []opened, passOver b
 		d.History = append(d.History, history)
 	}
 	if row.Data.Version > before.Data.Version {
+		var err error
+		if row.Document, err = query.Render(row.Data); err != nil {
+			return err
+		}
 		d.Rows = append(d.Rows, row)
 	}
 	if halted && parked != v.Parked[id] {

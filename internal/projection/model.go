@@ -18,6 +18,9 @@ type (
 		// value and reads answer erased, whether or not the erasure itself has
 		// been applied yet.
 		Shredded bool
+		// Document is Data rendered, made once for the store and the cache; nil
+		// in rows that were read.
+		Document []byte
 	}
 
 	// Change is one field an event changed, in the contract's JSON. Elements of
@@ -98,6 +101,9 @@ type (
 func (r Row) Entry() (query.Entry, error) {
 	e := query.Entry{Version: r.Data.Version, Status: r.Status()}
 	if !e.Live() {
+		return e, nil
+	}
+	if e.Body = r.Document; e.Body != nil {
 		return e, nil
 	}
 	var err error

@@ -36,7 +36,7 @@ const letGoAttempts = 10
 func (p *Projector) letGo(ctx context.Context, id customer.ID, passOver bool) (*Parked, error) {
 	lane := eventlog.LaneOf(eventlog.SlotOf(id), len(p.lanes))
 	for attempt := 1; ; attempt++ {
-		rows, _, err := p.rows.Rows(ctx, []customer.ID{id})
+		rows, _, err := p.store.Rows(ctx, []customer.ID{id})
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,6 @@ type Deps struct {
 	Codec   Codec
 	Keyring Keyring
 	Store   Store
-	Rows    Rows
 	Ledger  CacheLedger
 	Cache   Cache
 	Logger  *slog.Logger
@@ -48,7 +47,6 @@ type Projector struct {
 	log    eventlog.Reader
 	opener *opener
 	store  Store
-	rows   Rows
 	ledger CacheLedger
 	cache  Cache
 	logger *slog.Logger
@@ -81,6 +79,9 @@ func New(d Deps, c Config) (*Projector, error) {
 	if c.Sweep < 0 || c.Heartbeat < 0 {
 		errs = append(errs, errors.New("projection: periods must be positive"))
 	}
+	if d.Log == nil || d.Codec == nil || d.Keyring == nil || d.Store == nil || d.Ledger == nil || d.Cache == nil || d.Logger == nil {
+		errs = append(errs, errors.New("projection: something to work with is missing"))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func New(d Deps, c Config) (*Projector, error) {
 		return nil, err
 	}
 	p := &Projector{
-		log: d.Log, opener: o, store: d.Store, rows: d.Rows, ledger: d.Ledger, cache: d.Cache, logger: d.Logger, cfg: c,
+		log: d.Log, opener: o, store: d.Store, ledger: d.Ledger, cache: d.Cache, logger: d.Logger, cfg: c,
 		lanes: make([]*lane, c.Lanes),
 	}
 	for i := range p.lanes {

@@ -23,7 +23,7 @@ func TestReadModelIsTheFoldOfTheLog(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1, 256} {
 		w := newWorld(t)
-		w.workload(seeded(t), 60, 900)
+		w.workload(seeded(t), 40, 400)
 		w.deliver(w.projector(), w.batches(size)...)
 		w.caughtUp()
 		w.verify()
@@ -36,10 +36,10 @@ func TestMessagesMayBeLostDoubledAndReordered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	rnd := seeded(t)
-	w.workload(rnd, 40, 300)
+	w.workload(rnd, 30, 200)
 	old := w.batches(3)
 	w.deliver(w.projector(), old...)
-	w.workload(rnd, 30, 600)
+	w.workload(rnd, 30, 400)
 	var chaos []eventlog.Batch
 	for _, b := range append(w.batches(2), old...) {
 		switch n := rnd.IntN(10); {
@@ -72,7 +72,7 @@ func TestMessagesMayBeLostDoubledAndReordered(t *testing.T) {
 func TestTwoProjectorsOnOneLane(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.workload(seeded(t), 30, 600)
+	w.workload(seeded(t), 20, 250)
 	var g errgroup.Group
 	for range 2 {
 		p := w.projector()

@@ -30,6 +30,7 @@ var (
 // Checkpoints returns every lane's, Parked the customers that are halted in
 // order of position.
 type Store interface {
+	Rows
 	Update(ctx context.Context, lane eventlog.Lane, customers []customer.ID, fold func(View) (Delta, error)) error
 	Checkpoints(ctx context.Context) ([]Checkpoint, error)
 	Beat(ctx context.Context, h Heartbeat) error

@@ -50,7 +50,7 @@ func (p *Projector) Verify(ctx context.Context, limit int) (Report, error) {
 	full := func() bool { return limit > 0 && len(r.Differences) >= limit }
 	var after customer.ID
 	for !full() {
-		ids, err := p.rows.Customers(ctx, after, verifyPage)
+		ids, err := p.store.Customers(ctx, after, verifyPage)
 		if err != nil {
 			return r, err
 		}
@@ -58,7 +58,7 @@ func (p *Projector) Verify(ctx context.Context, limit int) (Report, error) {
 			break
 		}
 		after = ids[len(ids)-1]
-		rows, history, err := p.rows.Rows(ctx, ids)
+		rows, history, err := p.store.Rows(ctx, ids)
 		if err != nil {
 			return r, err
 		}

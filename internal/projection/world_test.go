@@ -45,6 +45,7 @@ type world struct {
 	fence     relay.Fence
 	prefix    string
 	redisURL  string
+	sweep     time.Duration
 
 	mu     sync.Mutex
 	clock  time.Time
@@ -67,7 +68,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, ctx: ctx,
 		owner: logs.Pool(t, ""), readModel: reads.Pool(t, ""),
-		codec: eventlog.NewCodec(), prefix: "test-" + uuid.NewString(), redisURL: os.Getenv("REDIS_URL"),
+		sweep: 50 * time.Millisecond, codec: eventlog.NewCodec(), prefix: "test-" + uuid.NewString(), redisURL: os.Getenv("REDIS_URL"),
 		clock: time.Now().UTC().Truncate(time.Microsecond).Add(-time.Hour), people: map[customer.ID]*person{},
 	}
 	require.NotEmpty(t, w.redisURL, "REDIS_URL is not set: run make test (or devstack exec)")
@@ -93,13 +94,13 @@ func newWorld(t testing.TB) *world {
 func (w *world) projector(alter ...func(*projection.Deps)) *projection.Projector {
 	w.t.Helper()
 	d := projection.Deps{
-		Log: w.log, Codec: w.codec, Keyring: w.keyring, Store: w.store, Rows: w.store, Ledger: w.store,
+		Log: w.log, Codec: w.codec, Keyring: w.keyring, Store: w.store, Ledger: w.store,
 		Cache: w.cacheWriter(), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range alter {
 		f(&d)
 	}
-	p, err := projection.New(d, projection.Config{Sweep: 50 * time.Millisecond, Heartbeat: 50 * time.Millisecond})
+	p, err := projection.New(d, projection.Config{Sweep: w.sweep, Heartbeat: 50 * time.Millisecond})
 	require.NoError(w.t, err)
 	return p
 }

@@ -151,3 +151,15 @@ func (c *client) expiry() int64 {
 	ms := c.ttl.Milliseconds()
 	return ms - ms/5 + rand.Int64N(2*ms/5+1) //nolint:gosec // jitter needs no secrecy
 }
+
+// driverLogger takes what the driver would print to standard error: a line for
+// each failed dial, where this package logs each change of state.
+type driverLogger struct{ log *slog.Logger }
+
+func (l driverLogger) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "redis driver", "message", fmt.Sprintf(format, v...))
+}
+
+// LogDriver sends what the Redis driver logs to log, at debug level. The driver
+// has one logger per process: call it once, before any client is made.
+func LogDriver(log *slog.Logger) { redis.SetLogger(driverLogger{log: log}) }
