@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+type rawAnswer struct {
+	status int
+	body   string
+}
+
 // raw is what the server answers to bytes, and whether it then hangs up.
-func raw(t *testing.T, addr string, parts ...string) (answers []*http.Response, closed bool) {
+func raw(t *testing.T, addr string, parts ...string) (answers []rawAnswer, closed bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
@@ -27,14 +34,13 @@ func raw(t *testing.T, addr string, parts ...string) (answers []*http.Response, 
 	for {
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Second)))
 		if _, err := r.Peek(1); err != nil {
-			timeout, ok := err.(net.Error)
-			return answers, !ok || !timeout.Timeout()
+			return answers, !errors.Is(err, os.ErrDeadlineExceeded)
 		}
 		resp, err := http.ReadResponse(r, nil)
 		require.NoError(t, err)
 		content, _ := io.ReadAll(resp.Body) // what net/http refuses by itself may end in a reset
-		resp.Body = io.NopCloser(strings.NewReader(string(content)))
-		answers = append(answers, resp)
+		_ = resp.Body.Close()
+		answers = append(answers, rawAnswer{resp.StatusCode, string(content)})
 	}
 }
 
@@ -75,7 +81,7 @@ func TestDoubtfulFramingIsRefusedAndTheConnectionClosed(t *testing.T) {
 			answers, closed := raw(t, w.addr, row.parts...)
 			var statuses []int
 			for _, a := range answers {
-				statuses = append(statuses, a.StatusCode)
+				statuses = append(statuses, a.status)
 			}
 			require.Equal(t, row.closed, closed, "%v", statuses)
 			if row.statuses == nil { // what was sent ahead may or may not be answered first
@@ -84,9 +90,7 @@ func TestDoubtfulFramingIsRefusedAndTheConnectionClosed(t *testing.T) {
 			}
 			require.Equal(t, row.statuses, statuses)
 			if strings.HasPrefix(name, "both") {
-				content, err := io.ReadAll(answers[0].Body)
-				require.NoError(t, err)
-				require.Contains(t, string(content), `"code":"malformed-request"`)
+				require.Contains(t, answers[0].body, `"code":"malformed-request"`)
 			}
 		})
 	}

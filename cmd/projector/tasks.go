@@ -106,7 +106,7 @@ func (o *one) letGo(ctx context.Context, how func(*projection.Projector, context
 		if still != nil {
 			return fmt.Errorf("%s is still halted at version %d (%s): %s", id, still.Version, still.Type, still.Reason)
 		}
-		_, err = fmt.Printf("%s is up to date\n", id)
+		_, err = fmt.Fprintf(os.Stdout, "%s is up to date\n", id)
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/ebrahem-outlook/customer-service/internal/config"
 )
@@ -21,9 +22,9 @@ func (v *verify) Run(ctx context.Context) error {
 			return err
 		}
 		for _, d := range report.Differences {
-			fmt.Printf("%s %s\n", d.CustomerID, d.What)
+			_, _ = fmt.Fprintf(os.Stdout, "%s %s\n", d.CustomerID, d.What)
 		}
-		fmt.Printf("%d customers, %d events: %d differences\n", report.Customers, report.Events, len(report.Differences))
+		_, _ = fmt.Fprintf(os.Stdout, "%d customers, %d events: %d differences\n", report.Customers, report.Events, len(report.Differences))
 		if len(report.Differences) > 0 {
 			return fmt.Errorf("the read model is not the fold of the log; %d differences are listed above", len(report.Differences))
 		}

@@ -72,7 +72,7 @@ type (
 		Batch    Int      `name:"append-batch" env:"APPEND_BATCH" default:"128" min:"1" max:"1000" placeholder:"N" help:"Commands that one transaction commits at most. Default ${default}."`
 		Queue    Int      `name:"append-queue" env:"APPEND_QUEUE" default:"1024" min:"1" max:"100000" placeholder:"N" help:"Commands that wait for a transaction at most; more are answered 503. Default ${default}."`
 		MaxWait  Duration `name:"append-wait" env:"APPEND_WAIT" default:"500ms" min:"10ms" max:"5s" placeholder:"TIME" help:"How long a command waits for a transaction before it is answered 503. Default ${default}."`
-		InFlight Int      `name:"append-in-flight" env:"APPEND_IN_FLIGHT" default:"1" min:"1" max:"16" placeholder:"N" help:"Transactions under way at once. Default ${default}."`
+		InFlight Int      `name:"append-in-flight" env:"APPEND_IN_FLIGHT" default:"2" min:"1" max:"16" placeholder:"N" help:"Transactions under way at once. Default ${default}."`
 		Cached   Int      `name:"cached-customers" env:"CACHED_CUSTOMERS" default:"10000" min:"1" max:"10000000" placeholder:"N" help:"Customers kept in memory for deciding, about 2 kB each. Default ${default}."`
 		Relay    Int      `name:"relay-batch" env:"RELAY_BATCH" default:"256" min:"1" max:"256" placeholder:"N" help:"Events that one message of the feed holds at most. Default ${default}."`
 		Drain
@@ -128,8 +128,8 @@ type (
 	}
 )
 
-// check is the rule that spans auth mode and addresses.
-func (a Auth) check(addrs ...Addr) error {
+// checkAuth is the rule that spans auth mode and addresses.
+func (a Auth) checkAuth(addrs ...Addr) error {
 	switch a.Mode {
 	case "dev":
 		var errs []error
@@ -147,7 +147,7 @@ func (a Auth) check(addrs ...Addr) error {
 }
 
 // Check holds the address to the auth mode.
-func (c *CommandServe) Check() error { return c.Auth.check(c.Addr) }
+func (c *CommandServe) Check() error { return c.checkAuth(c.Addr) }
 
 // Check holds the address to the auth mode.
-func (c *QueryServe) Check() error { return c.Auth.check(c.Addr) }
+func (c *QueryServe) Check() error { return c.checkAuth(c.Addr) }

@@ -48,14 +48,20 @@ func variants() map[string][]string {
 		"locale":      append([]string{`"de-CH"`, `null`, text("a", 36)}, wrong...),
 		"external_id": append([]string{`"crm 42~"`, `null`, text("x", 128), text("x", 129), `"é"`, `""`}, wrong...),
 		"tags":        {`[]`, `["a"]`, `["A"]`, `[""]`, `["` + strings.Repeat("a", 40) + `"]`, `["` + strings.Repeat("a", 41) + `"]`, `[1]`, `null`, `{}`, `"a"`},
-		"metadata": {`{}`, `{"a": ""}`, `{"": "x"}`, `{"a": null}`, `{"a": 1}`, `{"a": ` + text("x", 500) + `}`, `{"a": ` + text("x", 501) + `}`,
-			`{` + text("k", 40) + `: "x"}`, `{` + text("k", 41) + `: "x"}`, `null`, `[]`, manyKeys(50), manyKeys(51)},
-		"consents": {`{}`, `{"email": {"granted": true}}`, `{"sms": {"granted": false, "source": "x", "wording": "y"}}`, `{"fax": {"granted": true}}`,
+		"metadata": {
+			`{}`, `{"a": ""}`, `{"": "x"}`, `{"a": null}`, `{"a": 1}`, `{"a": ` + text("x", 500) + `}`, `{"a": ` + text("x", 501) + `}`,
+			`{` + text("k", 40) + `: "x"}`, `{` + text("k", 41) + `: "x"}`, `null`, `[]`, manyKeys(50), manyKeys(51),
+		},
+		"consents": {
+			`{}`, `{"email": {"granted": true}}`, `{"sms": {"granted": false, "source": "x", "wording": "y"}}`, `{"fax": {"granted": true}}`,
 			`{"post": {}}`, `{"phone": {"granted": "true"}}`, `{"phone": {"granted": true, "at": "x"}}`, `{"phone": null}`, `null`,
-			`{"email": {"granted": true, "source": ` + text("x", 501) + `}}`, `{"email": {"granted": true, "wording": ` + text("x", 2001) + `}}`},
-		"addresses": {`[]`, address(""), address(`, "label": null`), address(`, "default_for": ["billing"]`), address(`, "default_for": ["x"]`), address(`, "id": "x"`),
+			`{"email": {"granted": true, "source": ` + text("x", 501) + `}}`, `{"email": {"granted": true, "wording": ` + text("x", 2001) + `}}`,
+		},
+		"addresses": {
+			`[]`, address(""), address(`, "label": null`), address(`, "default_for": ["billing"]`), address(`, "default_for": ["x"]`), address(`, "id": "x"`),
 			address(`, "city": "y", "x": 1`), `[{}]`, `[null]`, `null`, `{}`, address(`, "label": ` + text("x", 41)), address(`, "line2": ` + text("x", 201)), address(`, "state": ` + text("x", 101)),
-			`[{"line1": "", "city": "x", "country": "IE"}]`, `[{"line1": "x", "city": "x", "country": "IRL"}]`, `[` + strings.TrimSuffix(strings.Repeat(strings.Trim(address(""), "[]")+",", 21), ",") + `]`},
+			`[{"line1": "", "city": "x", "country": "IE"}]`, `[{"line1": "x", "city": "x", "country": "IRL"}]`, `[` + strings.TrimSuffix(strings.Repeat(strings.Trim(address(""), "[]")+",", 21), ",") + `]`,
+		},
 		"unknown": {`1`},
 	}
 }

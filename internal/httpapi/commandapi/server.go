@@ -49,8 +49,10 @@ func routes() map[string]httpapi.Route {
 	dryRun := []string{"dry_run"}
 	return map[string]httpapi.Route{
 		"registerCustomer": {Offers: httpapi.MediaJSON, Bodies: []string{httpapi.MediaJSON}, Params: dryRun, Once: once, Lists: []string{"Prefer"}},
-		"changeCustomer": {Offers: httpapi.MediaJSON, Bodies: []string{httpapi.MediaMergePatch, httpapi.MediaJSON}, Params: dryRun, Once: once,
-			Lists: []string{"If-Match", "Prefer"}},
+		"changeCustomer": {
+			Offers: httpapi.MediaJSON, Bodies: []string{httpapi.MediaMergePatch, httpapi.MediaJSON}, Params: dryRun, Once: once,
+			Lists: []string{"If-Match", "Prefer"},
+		},
 		"deleteCustomer": {Params: dryRun, Once: once, Lists: []string{"If-Match", "Prefer"}},
 	}
 }

@@ -120,8 +120,8 @@ func (p *parser) peek() byte {
 }
 
 func (p *parser) value(pointer string, depth int) (value, error) {
-	switch c := p.peek(); {
-	case c == '{' || c == '[':
+	switch c := p.peek(); c {
+	case '{', '[':
 		if depth == MaxDepth {
 			p.fault(parent(pointer), CodeTooDeep, fmt.Sprintf("has more than %d levels", MaxDepth))
 			return value{broken: true}, p.skip()
@@ -130,17 +130,17 @@ func (p *parser) value(pointer string, depth int) (value, error) {
 			return p.object(pointer, depth+1)
 		}
 		return p.array(pointer, depth+1)
-	case c == '"':
+	case '"':
 		text, reason, err := p.str()
 		if reason != "" && err == nil {
 			p.fault(pointer, CodeInvalidText, reason)
 		}
 		return value{kind: kindString, text: text, broken: reason != ""}, err
-	case c == 't':
+	case 't':
 		return value{kind: kindBool, text: "true"}, p.literal("true")
-	case c == 'f':
+	case 'f':
 		return value{kind: kindBool, text: "false"}, p.literal("false")
-	case c == 'n':
+	case 'n':
 		return value{kind: kindNull}, p.literal("null")
 	default:
 		text, err := p.number()
