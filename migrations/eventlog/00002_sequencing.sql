@@ -17,6 +17,10 @@ CREATE TABLE eventlog.positions (
     pos   bigint   PRIMARY KEY,
     event bigint   NOT NULL UNIQUE, -- events.id
     lane  smallint NOT NULL
+) WITH (
+    -- Reading one lane is planned along positions_lane while the table counts as
+    -- visible, and else through all lanes' positions: 0.04 s per 300,000.
+    autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
 );
 CREATE INDEX positions_lane ON eventlog.positions (lane, pos) INCLUDE (event);
 
