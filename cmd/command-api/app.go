@@ -78,7 +78,7 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 		Committed: func() { carrier.Wake() },
 	})
 	commands, commandsErr := command.New(command.Deps{
-		Log: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now,
+		Log: events, Claims: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now,
 	}, command.Config{CachedCustomers: c.Cached.Value})
 	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "event_log", Probe: writable(pool), Explain: explain})
 	if err = errors.Join(err, appenderErr, commandsErr); err != nil {
@@ -93,7 +93,12 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 	server := httpapi.NewServer(api, log, httpapi.ServerConfig{
 		Addr: string(c.Addr), LoopbackOnly: true, DrainDelay: c.DrainDelay.Value, DrainTimeout: c.DrainTimeout.Value,
 	})
+	first := true
 	sweep := lifecycle.NewLoop("idempotency sweep", log, func(ctx context.Context) (time.Duration, error) {
+		if first { // whoever has just started has better things to do
+			first = false
+			return idempotencySweep / 60, nil
+		}
 		_, err := events.SweepIdempotency(ctx, idempotencyKept)
 		return idempotencySweep, err
 	})

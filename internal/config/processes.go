@@ -51,11 +51,6 @@ type (
 	Auth struct {
 		Mode string `name:"auth-mode" env:"AUTH_MODE" placeholder:"MODE" help:"dev: take every request as the principal 'dev'. Only when every listener is on loopback. This version knows no other mode."`
 	}
-
-	// Load bounds what is worked on at once.
-	Load struct {
-		MaxInFlight Int `name:"max-in-flight" env:"MAX_IN_FLIGHT" default:"512" min:"1" max:"100000" placeholder:"N" help:"Requests worked on at once; more are answered 503 with Retry-After. Default ${default}."`
-	}
 )
 
 // The processes.
@@ -67,14 +62,14 @@ type (
 		EventLog
 		Keys
 		Broker
-		Load
-		Pool     Int      `name:"pool" env:"POOL_SIZE" default:"16" min:"2" max:"1000" placeholder:"N" help:"Database connections. Default ${default}."`
-		Batch    Int      `name:"append-batch" env:"APPEND_BATCH" default:"128" min:"1" max:"1000" placeholder:"N" help:"Commands that one transaction commits at most. Default ${default}."`
-		Queue    Int      `name:"append-queue" env:"APPEND_QUEUE" default:"1024" min:"1" max:"100000" placeholder:"N" help:"Commands that wait for a transaction at most; more are answered 503. Default ${default}."`
-		MaxWait  Duration `name:"append-wait" env:"APPEND_WAIT" default:"500ms" min:"10ms" max:"5s" placeholder:"TIME" help:"How long a command waits for a transaction before it is answered 503. Default ${default}."`
-		InFlight Int      `name:"append-in-flight" env:"APPEND_IN_FLIGHT" default:"2" min:"1" max:"16" placeholder:"N" help:"Transactions under way at once. Default ${default}."`
-		Cached   Int      `name:"cached-customers" env:"CACHED_CUSTOMERS" default:"10000" min:"1" max:"10000000" placeholder:"N" help:"Customers kept in memory for deciding, about 2 kB each. Default ${default}."`
-		Relay    Int      `name:"relay-batch" env:"RELAY_BATCH" default:"256" min:"1" max:"256" placeholder:"N" help:"Events that one message of the feed holds at most. Default ${default}."`
+		MaxInFlight Int      `name:"max-in-flight" env:"MAX_IN_FLIGHT" default:"2048" min:"1" max:"100000" placeholder:"N" help:"Requests worked on at once; more are answered 503 with Retry-After. Default ${default}."`
+		Pool        Int      `name:"pool" env:"POOL_SIZE" default:"16" min:"2" max:"1000" placeholder:"N" help:"Database connections. Default ${default}."`
+		Batch       Int      `name:"append-batch" env:"APPEND_BATCH" default:"128" min:"1" max:"1000" placeholder:"N" help:"Commands that one transaction commits at most. Default ${default}."`
+		Queue       Int      `name:"append-queue" env:"APPEND_QUEUE" default:"1024" min:"1" max:"100000" placeholder:"N" help:"Commands that wait for a transaction at most; more are answered 503. Default ${default}."`
+		MaxWait     Duration `name:"append-wait" env:"APPEND_WAIT" default:"500ms" min:"10ms" max:"5s" placeholder:"TIME" help:"How long a command waits for a transaction before it is answered 503. Default ${default}."`
+		InFlight    Int      `name:"append-in-flight" env:"APPEND_IN_FLIGHT" default:"2" min:"1" max:"16" placeholder:"N" help:"Transactions under way at once. Default ${default}."`
+		Cached      Int      `name:"cached-customers" env:"CACHED_CUSTOMERS" default:"10000" min:"1" max:"10000000" placeholder:"N" help:"Customers kept in memory for deciding, about 2 kB each. Default ${default}."`
+		Relay       Int      `name:"relay-batch" env:"RELAY_BATCH" default:"256" min:"1" max:"256" placeholder:"N" help:"Events that one message of the feed holds at most. Default ${default}."`
 		Drain
 		Log
 	}
@@ -108,10 +103,10 @@ type (
 		Auth
 		ReadModel
 		Cache
-		Load
-		Pool       Int      `name:"pool" env:"POOL_SIZE" default:"16" min:"2" max:"1000" placeholder:"N" help:"Database connections. Default ${default}."`
-		Wait       Duration `name:"default-wait" env:"DEFAULT_WAIT" default:"2s" min:"0s" max:"10s" placeholder:"TIME" help:"How long a read waits for its consistency tokens unless it says so itself. Default ${default}."`
-		MaxWaiters Int      `name:"max-waiters" env:"MAX_WAITERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Reads that wait at once; more are answered 503. Default ${default}."`
+		MaxInFlight Int      `name:"max-in-flight" env:"MAX_IN_FLIGHT" default:"6144" min:"1" max:"100000" placeholder:"N" help:"Requests worked on at once; more are answered 503 with Retry-After. Those that wait for a token count, so it should exceed MAX_WAITERS. Default ${default}."`
+		Pool        Int      `name:"pool" env:"POOL_SIZE" default:"16" min:"2" max:"1000" placeholder:"N" help:"Database connections. Default ${default}."`
+		Wait        Duration `name:"default-wait" env:"DEFAULT_WAIT" default:"2s" min:"0s" max:"10s" placeholder:"TIME" help:"How long a read waits for its consistency tokens unless it says so itself. Default ${default}."`
+		MaxWaiters  Int      `name:"max-waiters" env:"MAX_WAITERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Reads that wait at once; more are answered 503. Default ${default}."`
 		Drain
 		Log
 	}
