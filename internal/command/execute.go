@@ -186,7 +186,7 @@ func (s *Service) refuse(ctx context.Context, c command, refusal error) (Result,
 // rehearse answers a dry run: all that can be known without writing.
 func (s *Service) rehearse(ctx context.Context, c command, before, after customer.State) (Result, error) {
 	take, _ := s.claims(before, after)
-	if s.claimed != nil && len(take) > 0 {
+	if len(take) > 0 {
 		holders, err := s.claimed.ClaimHolders(ctx, take)
 		if err != nil {
 			return Result{}, fmt.Errorf("look claims up: %w", err)

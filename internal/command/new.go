@@ -58,12 +58,10 @@ type Service struct {
 	flying *flights
 }
 
-// Deps are what a Service works with; all but Claims are required.
+// Deps are what a Service works with; all are required.
 type Deps struct {
-	Log eventlog.Loader
-	// Claims lets a dry run see that a value is taken. Without it a dry run
-	// answers as if none were.
-	Claims   ClaimReader
+	Log      eventlog.Loader
+	Claims   ClaimReader // so that a dry run sees what is taken
 	Appender Committer
 	Codec    *eventlog.Codec
 	Keys     Keys
@@ -73,7 +71,7 @@ type Deps struct {
 // New returns a Service. Close it when no command runs any more.
 func New(deps Deps, cfg Config) (*Service, error) {
 	err := cfg.fill()
-	if deps.Log == nil || deps.Appender == nil || deps.Codec == nil || deps.Keys == nil || deps.Now == nil {
+	if deps.Log == nil || deps.Claims == nil || deps.Appender == nil || deps.Codec == nil || deps.Keys == nil || deps.Now == nil {
 		err = errors.Join(err, errors.New("command: a dependency is missing"))
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package command_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -67,7 +65,7 @@ func (w *world) replicaWith(ac command.AppenderConfig, sc command.Config) replic
 	p := &probe{log: w.log}
 	appender := w.appender(p, ac)
 	service, err := command.New(command.Deps{
-		Log: w.log, Claims: claimTable{w.pool}, Appender: appender, Codec: eventlog.NewCodec(), Keys: w.keys,
+		Log: w.log, Claims: postgres.NewLog(w.pool), Appender: appender, Codec: eventlog.NewCodec(), Keys: w.keys,
 		Now: time.Now,
 	}, sc)
 	require.NoError(w.t, err)
@@ -86,21 +84,6 @@ func (w *world) appender(log eventlog.Appender, cfg command.AppenderConfig) *com
 		require.NoError(w.t, a.Stop(ctx))
 	})
 	return a
-}
-
-// claimTable reads claims.
-type claimTable struct{ pool *pgxpool.Pool }
-
-func (c claimTable) ClaimHolders(ctx context.Context, claims []eventlog.Claim) ([]customer.ID, error) {
-	holders := make([]customer.ID, len(claims))
-	for i, claim := range claims {
-		err := c.pool.QueryRow(ctx, "SELECT customer_id FROM eventlog.claims WHERE kind = $1 AND digest = $2",
-			claim.Kind, claim.Digest[:]).Scan(&holders[i])
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return nil, err
-		}
-	}
-	return holders, nil
 }
 
 // count is how many rows a query of one number finds.

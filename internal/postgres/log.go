@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -150,4 +151,24 @@ func (l *Log) SweepIdempotency(ctx context.Context, age time.Duration) (int64, e
 			return swept, nil
 		}
 	}
+}
+
+const claimHolders = `
+SELECT c.customer_id
+  FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS u (kind, digest, item)
+  LEFT JOIN eventlog.claims c ON c.kind = u.kind AND c.digest = u.digest
+ ORDER BY u.item`
+
+// ClaimHolders tells who holds each of the claims, without taking any: the
+// nil id where nobody does.
+func (l *Log) ClaimHolders(ctx context.Context, claims []eventlog.Claim) ([]customer.ID, error) {
+	kinds, digests := make([]int16, len(claims)), make([][]byte, len(claims))
+	for i, c := range claims {
+		kinds[i], digests[i] = int16(c.Kind), c.Digest[:]
+	}
+	return collect(ctx, l, "read claims", claimHolders, func(row pgx.CollectableRow) (id customer.ID, err error) {
+		var holder pgtype.UUID
+		err = row.Scan(&holder)
+		return holder.Bytes, err
+	}, kinds, digests)
 }
