@@ -23,14 +23,14 @@ type Service interface {
 
 const (
 	backoffFloor   = 50 * time.Millisecond
-	backoffCeiling = 5 * time.Second // recovery after an outage must begin within 10 s
+	backoffCeiling = 2 * time.Second // with jitter 3 s at most: recovery after an outage has 10 s in all
 )
 
 // Loop is a Service that runs one function again and again.
 //
 // The function returns how long to rest before its next run; Wake cuts a rest
 // short. After an error the loop rests for a jittered, doubling time between
-// 50 ms and 5 s and Wake is not heard, so that a failing dependency is not hammered.
+// 50 ms and 3 s and Wake is not heard, so that a failing dependency is not hammered.
 type Loop struct {
 	name string
 	log  *slog.Logger

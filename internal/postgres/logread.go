@@ -56,11 +56,14 @@ func (l *Log) LaneHeads(ctx context.Context) (map[eventlog.Lane]eventlog.Positio
 const sequencedColumns = `
 SELECT p.pos, e.customer_id, e.version, e.event_id, e.type, e.schema_version, e.data, e.personal, e.metadata, e.recorded_at`
 
+// Comparing and ordering by (lane, pos) leaves the planner only the index of
+// that order. Given lane = $1 and pos > $2 it may walk the positions of all
+// lanes instead: 41 ms for a lane at rest beside 300,000 positions, not 0.04.
 const readLane = sequencedColumns + `
   FROM eventlog.positions p
   JOIN eventlog.events e ON e.id = p.event
- WHERE p.lane = $1 AND p.pos > $2 AND ($3 = 0 OR p.pos <= $3)
- ORDER BY p.pos
+ WHERE (p.lane, p.pos) > ($1, $2) AND p.lane <= $1 AND ($3 = 0 OR p.pos <= $3)
+ ORDER BY p.lane, p.pos
  LIMIT $4`
 
 // ReadLane implements eventlog.Reader.
