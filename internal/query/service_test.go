@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -105,29 +106,33 @@ func (w *world) trust() {
 // put is what a projector does: the read model first, then the cache.
 func (w *world) put(id customer.ID, v customer.Version, status customer.Status) {
 	w.t.Helper()
-	require.NoError(w.t, w.tryPut(id, v, status))
+	require.NoError(w.t, w.tryPut(v, status, id))
 }
 
-func (w *world) tryPut(id customer.ID, v customer.Version, status customer.Status) error {
+func (w *world) tryPut(v customer.Version, status customer.Status, ids ...customer.ID) error {
 	ctx := context.Background()
-	row := projection.Row{Data: customer.Data{ID: id, Version: v, Status: status, Email: "ada@example.com"}}
-	e, err := row.Entry()
-	if err != nil {
-		return err
+	entries := make([]projection.CacheEntry, len(ids))
+	bodies := make([]string, len(ids))
+	for i, id := range ids {
+		e, err := projection.Row{Data: customer.Data{ID: id, Version: v, Status: status, Email: "ada@example.com"}}.Entry()
+		if err != nil {
+			return err
+		}
+		entries[i], bodies[i] = projection.CacheEntry{CustomerID: id, Entry: e}, "{}"
+		if e.Live() {
+			bodies[i] = string(e.Body)
+		}
 	}
-	body := e.Body
-	if body == nil {
-		body = []byte(`{}`)
-	}
-	_, err = w.owner.Exec(ctx, `
+	_, err := w.owner.Exec(ctx, `
 		INSERT INTO readmodel.documents AS d (customer_id, version, position, slot, status, document, created_at, updated_at)
-		VALUES ($1, $2, 1, 0, $3, $4, now(), now())
-		ON CONFLICT (customer_id) DO UPDATE SET version = $2, status = $3, document = $4`, id, int64(v), string(status), body)
+		SELECT id, $3, 1, 0, $4, body::json, now(), now() FROM unnest($1::uuid[], $2::text[]) u (id, body)
+		ON CONFLICT (customer_id) DO UPDATE SET version = $3, status = $4, document = excluded.document`,
+		ids, bodies, int64(v), string(status))
 	if err != nil {
 		return err
 	}
 	if state, err := w.store.State(ctx); err == nil && state.RunID != "" {
-		_ = w.writer.Store(ctx, state.Epoch, []projection.CacheEntry{{CustomerID: id, Entry: e}})
+		_ = w.writer.Store(ctx, state.Epoch, entries)
 	}
 	return nil
 }
@@ -179,10 +184,11 @@ func TestOneFillPerKeyAtATime(t *testing.T) {
 	}
 	require.NoError(t, g.Wait())
 	require.Less(t, w.reads.entries.Load(), int64(20))
-	before := w.reads.entries.Load()
-	_, err := w.service.Get(t.Context(), id, nil, 0)
-	require.NoError(t, err)
-	require.Equal(t, before, w.reads.entries.Load(), "answered by the cache")
+	require.Eventually(t, func() bool { // a slow machine may have tripped the breaker
+		before := w.reads.entries.Load()
+		_, err := w.service.Get(t.Context(), id, nil, 0)
+		return err == nil && before == w.reads.entries.Load()
+	}, patience, 10*time.Millisecond, "answered by the cache")
 }
 
 func TestCacheBehindATokenIsPassedBy(t *testing.T) {
@@ -259,9 +265,13 @@ func TestManyWaitersFewPolls(t *testing.T) {
 			}
 			require.Eventually(t, func() bool { return waiting.Load() == n }, patience, time.Millisecond)
 			begun := time.Now()
-			for i, id := range ids {
-				require.NoError(t, w.tryPut(id, 2, customer.StatusActive))
-				written.Store(i, time.Now())
+			i := 0
+			for some := range slices.Chunk(ids, 50) {
+				require.NoError(t, w.tryPut(2, customer.StatusActive, some...))
+				for range some {
+					written.Store(i, time.Now())
+					i++
+				}
 			}
 			require.NoError(t, g.Wait())
 			polls, most := w.reads.polls.Load(), 20+int64(time.Since(begun)/(10*time.Millisecond))

@@ -158,9 +158,10 @@ func (r *Reader) Fill(ctx context.Context, id customer.ID, l query.Lease, e quer
 	r.report(ctx, r.fill.Run(ctx, r.redis, []string{r.key(epoch, id)}, lease, value, r.expiry()).Err())
 }
 
-// report tells the breaker, but for what is the caller's doing.
+// report tells the breaker, but for what says nothing of the server: a caller
+// that gave up, or a burst that found every connection taken.
 func (r *Reader) report(ctx context.Context, err error) {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrPoolTimeout)) {
 		return
 	}
 	r.breaker.report(ctx, err)
