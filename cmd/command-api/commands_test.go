@@ -167,6 +167,8 @@ func TestDryRunWritesNothing(t *testing.T) {
 		require.Empty(t, a.Header.Get("Consistency-Token"), "there is nothing to wait for")
 	}
 	require.Equal(t, 422, w.Do(t, "POST", "/v1/customers?dry_run=true", `{}`).StatusCode)
+	taken := w.Do(t, "POST", "/v1/customers?dry_run=true", fmt.Sprintf(`{"last_name": "x", "email": %q}`, d.Email))
+	require.Equal(t, 409, taken.StatusCode, "full validation: %s", taken.Body)
 	a := w.Do(t, "PATCH", "/v1/customers/"+d.ID+"?dry_run=false", `{"last_name": "Real"}`)
 	require.Empty(t, a.Header.Get("Dry-Run"))
 	require.Equal(t, 2, w.events(t))

@@ -66,7 +66,7 @@ func newWorld(t *testing.T, settings ...string) *world {
 	appender, err := command.NewAppender(events, quiet, command.AppenderConfig{})
 	require.NoError(t, err)
 	w := new(world)
-	w.commands, err = command.New(command.Deps{Log: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now}, command.Config{})
+	w.commands, err = command.New(command.Deps{Log: events, Claims: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now}, command.Config{})
 	require.NoError(t, err)
 	t.Cleanup(w.commands.Close)
 	carrier, err := relay.New(relay.Deps{
