@@ -136,3 +136,22 @@ func TestRoutesAreTheContractsOperations(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []string{"changeCustomer", "deleteCustomer", "registerCustomer"}, slices.Sorted(maps.Keys(routes())))
 }
+
+// BenchmarkBody is what reading and checking a registration costs before the
+// command service sees it.
+func BenchmarkBody(b *testing.B) {
+	const text = `{"first_name": "Zoë", "last_name": "Đặng", "email": "zoe@example.com", "phone": "+14155552671", "locale": "vi-VN", "external_id": "crm-0042",
+		"addresses": [{"line1": "1 Rue de Rivoli", "city": "Paris", "postal_code": "75001", "country": "FR", "default_for": ["shipping"]}],
+		"tags": ["vip"], "metadata": {"plan": "gold"}, "consents": {"email": {"granted": true, "source": "checkout"}}}`
+	b.ReportAllocs()
+	for b.Loop() {
+		var body Registration
+		shape, err := strictjson.Decode([]byte(text), &body)
+		if err != nil || len(shape) > 0 {
+			b.Fatal(shape, err)
+		}
+		if broken, err := check(&body, shape); err != nil || len(broken) > 0 {
+			b.Fatal(broken, err)
+		}
+	}
+}
