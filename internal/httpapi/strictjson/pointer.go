@@ -21,7 +21,10 @@ func child(pointer, name string) string {
 	if utf8.RuneCountInString(name) > maxEchoed || strings.ContainsFunc(name, strange) {
 		return pointer
 	}
-	return pointer + "/" + customer.PointerToken(name)
+	if strings.ContainsAny(name, "~/") { // hardly ever, and escaping builds a replacer
+		name = customer.PointerToken(name)
+	}
+	return pointer + "/" + name
 }
 
 // parent is the pointer without its last token. What is nested too deep is
