@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -32,7 +33,8 @@ type Config struct {
 	Services []Kind
 	// Databases to make in PostgreSQL if they are not there.
 	Databases []string
-	// Fresh forgets what an earlier stack in Dir stored. Logs go either way.
+	// Fresh forgets what an earlier stack in Dir stored. Data that had to be
+	// kept outside Dir is removed with Stop as well. Logs go either way.
 	Fresh bool
 	// Install gets missing services with the machine's package manager. Without
 	// it a missing service is an error that says what to install.
@@ -50,6 +52,7 @@ type Stack struct {
 	mark     string
 	services map[Kind]*Service
 	progress *progress
+	discard  string // directory to remove with Stop, if any
 
 	mu       sync.Mutex
 	children map[Kind][]process
@@ -109,6 +112,9 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if cfg.Fresh {
+		if !strings.HasPrefix(s.layout.data, s.layout.dir) {
+			s.discard = s.layout.data
+		}
 		for _, kind := range cfg.Services {
 			if err := os.RemoveAll(s.layout.serviceDir(kind)); err != nil {
 				return fmt.Errorf("forget the earlier stack: %w", err)
@@ -184,6 +190,9 @@ func (s *Stack) shutdown() error {
 	errs = append(errs, stops.Wait(), s.sweep())
 	if s.guard != nil {
 		errs = append(errs, s.guard.dismiss(), os.Remove(s.layout.recordFile()))
+	}
+	if s.discard != "" {
+		errs = append(errs, os.RemoveAll(s.discard))
 	}
 	errs = append(errs, s.lock.Close())
 	return errors.Join(errs...)

@@ -230,17 +230,18 @@ func TestPrivateDirectory(t *testing.T) {
 	if err := os.Mkdir(private, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, Config{Dir: filepath.Join(private, "stack"), Services: []Kind{Postgres}})
-	t.Cleanup(func() {
-		if err := errors.Join(s.Stop(), os.RemoveAll(s.layout.data)); err != nil {
-			t.Error(err)
-		}
-	})
+	s := start(t, Config{Dir: filepath.Join(private, "stack"), Services: []Kind{Postgres}, Fresh: true})
 	inside := strings.HasPrefix(s.layout.data, private)
 	if os.Geteuid() == 0 {
 		note, err := os.ReadFile(filepath.Join(s.Dir(), "data-is-at"))
 		if inside || err != nil || strings.TrimSpace(string(note)) != s.layout.data {
 			t.Errorf("the data is in %s, noted as %q, %v", s.layout.data, note, err)
+		}
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(s.layout.data); err == nil {
+			t.Errorf("%s outlives a fresh stack", s.layout.data)
 		}
 	} else if !inside {
 		t.Errorf("the data is in %s", s.layout.data)
