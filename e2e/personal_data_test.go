@@ -95,15 +95,14 @@ func TestNoPersonalDataOutsideTheReadModel(t *testing.T) {
 		require.NoError(t, err)
 		search.in(t, "a message", []byte(m.RoutingKey+m.MessageId+m.Type+string(headers)+string(m.Body)))
 	}
-	search.inFiles(t, filepath.Dir(c.Stack.RabbitMQ().LogFile()))
-	search.inFiles(t, filepath.Join(c.Stack.Dir(), "rabbitmq"))
+	search.inFiles(t, c.Stack.RabbitMQ().DataDir())
 	for _, p := range c.Processes() {
 		text, err := os.ReadFile(p.Log)
 		require.NoError(t, err)
 		require.NotEmpty(t, text, "the log of %s was not scanned", p.Name)
 		search.in(t, "the log of "+p.Name, text)
 	}
-	for _, s := range []string{c.Stack.Postgres().LogFile(), c.Stack.Redis().LogFile()} {
+	for _, s := range []string{c.Stack.Postgres().LogFile(), c.Stack.RabbitMQ().LogFile(), c.Stack.Redis().LogFile()} {
 		text, err := os.ReadFile(s)
 		require.NoError(t, err)
 		search.in(t, s, text)

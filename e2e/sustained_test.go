@@ -130,7 +130,7 @@ func behind(ctx context.Context, c *cluster.Cluster) (int64, error) {
 	if err := c.ReadModel().QueryRow(ctx, `SELECT coalesce(sum(version), 0) FROM readmodel.documents`).Scan(&readable); err != nil {
 		return 0, err
 	}
-	if err := c.EventLog().QueryRow(ctx, `SELECT coalesce(max(id), 0) FROM eventlog.events`).Scan(&committed); err != nil {
+	if err := c.EventLog().QueryRow(ctx, `SELECT coalesce(sum(version), 0) FROM eventlog.streams`).Scan(&committed); err != nil {
 		return 0, err
 	}
 	return committed - readable, nil

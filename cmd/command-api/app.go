@@ -55,23 +55,28 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 	if err != nil {
 		return nil, fmt.Errorf("KEYS_FILE (--keys-file): %w; 'command-api keys init' makes one", err)
 	}
-	pool, err := postgres.OpenPool(ctx, postgres.PoolConfig{
-		URL: c.EventLogURL.Reveal(), Role: postgres.RoleCommand, ApplicationName: "command-api", MaxConns: c.Pool.Value,
-	})
+	pool, err := openPool(ctx, c, "command-api", c.Pool.Value)
 	if err != nil {
-		return nil, fmt.Errorf("EVENTLOG_DATABASE_URL (--eventlog-database-url): %w", err)
+		return nil, err
+	}
+	// The relay's lease and the health check must not queue behind commands.
+	relayPool, err := openPool(ctx, c, "command-api relay", relayConns)
+	if err != nil {
+		pool.Close()
+		return nil, err
 	}
 	publisher, err := rabbit.NewPublisher(rabbit.Config{
 		URL: c.AMQPURL.Reveal(), Name: "command-api", Prefix: string(c.AMQPPrefix), Lanes: c.Lanes.Value, Logger: log,
 	})
 	if err != nil {
 		pool.Close()
+		relayPool.Close()
 		return nil, fmt.Errorf("AMQP_URL (--amqp-url): %w", err)
 	}
 	events := postgres.NewLog(pool)
 	carrier, err := relay.New(relay.Deps{
-		Leases: postgres.NewLeases(pool), Sequence: postgres.NewSequencer(pool), Checkpoints: postgres.NewCheckpoints(pool),
-		Log: events, Feed: publisher, Logger: log,
+		Leases: postgres.NewLeases(relayPool), Sequence: postgres.NewSequencer(relayPool), Checkpoints: postgres.NewCheckpoints(relayPool),
+		Log: postgres.NewLog(relayPool), Feed: publisher, Logger: log,
 	}, relay.Config{Holder: holder(), Lanes: c.Lanes.Value, BatchEvents: c.Relay.Value})
 	appender, appenderErr := command.NewAppender(events, log, command.AppenderConfig{
 		MaxBatch: c.Batch.Value, InFlight: c.InFlight.Value, MaxQueue: c.Queue.Value, MaxWait: c.MaxWait.Value,
@@ -80,7 +85,7 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 	commands, commandsErr := command.New(command.Deps{
 		Log: events, Claims: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now,
 	}, command.Config{CachedCustomers: c.Cached.Value})
-	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "event_log", Probe: writable(pool), Explain: explain})
+	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "event_log", Probe: writable(relayPool), Explain: explain})
 	if err = errors.Join(err, appenderErr, commandsErr); err != nil {
 		return nil, errors.Join(err, publisher.Close())
 	}
@@ -103,11 +108,25 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 		return idempotencySweep, err
 	})
 	return &app{server: server, services: []lifecycle.Service{
-		process.OnStop(func() error { pool.Close(); return nil }),
+		process.OnStop(func() error { pool.Close(); relayPool.Close(); return nil }),
 		process.OnStop(publisher.Close),
 		process.OnStop(func() error { commands.Close(); return nil }),
 		appender, carrier, sweep, health, server,
 	}}, nil
+}
+
+// relayConns is one connection for the lease, one for the sequencer, one for
+// the health check, and the rest for eight lanes that seldom all move at once.
+const relayConns = 6
+
+func openPool(ctx context.Context, c config.CommandServe, name string, conns int) (*pgxpool.Pool, error) {
+	pool, err := postgres.OpenPool(ctx, postgres.PoolConfig{
+		URL: c.EventLogURL.Reveal(), Role: postgres.RoleCommand, ApplicationName: name, MaxConns: conns,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("EVENTLOG_DATABASE_URL (--eventlog-database-url): %w", err)
+	}
+	return pool, nil
 }
 
 // holder names this process among those that want to lead.

@@ -98,6 +98,7 @@ func newParts(ctx context.Context, e config.EventLog, r config.ReadModel, k conf
 	}
 	p.log = open("EVENTLOG_DATABASE_URL (--eventlog-database-url)", e.EventLogURL.Reveal())
 	p.model = open("READMODEL_DATABASE_URL (--readmodel-database-url)", r.ReadModelURL.Reveal())
+	rediscache.LogDriver(log)
 	cache, cacheErr := rediscache.NewWriter(rediscache.Config{URL: c.RedisURL.Reveal(), Prefix: string(c.RedisPrefix), Logger: log})
 	if cacheErr != nil {
 		err = errors.Join(err, fmt.Errorf("REDIS_URL (--redis-url): %w", cacheErr))

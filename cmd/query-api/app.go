@@ -47,6 +47,7 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 	if err != nil {
 		return nil, fmt.Errorf("READMODEL_DATABASE_URL (--readmodel-database-url): %w", err)
 	}
+	rediscache.LogDriver(log)
 	cache, err := rediscache.NewReader(rediscache.Config{URL: c.RedisURL.Reveal(), Prefix: string(c.RedisPrefix), Logger: log})
 	if err != nil {
 		pool.Close()

@@ -151,7 +151,7 @@ func (p *Process) waitFor(ctx context.Context, status int) error {
 			last = err
 			return false
 		}
-		res.Body.Close()
+		_ = res.Body.Close()
 		last = fmt.Errorf("/readyz answers %d", res.StatusCode)
 		return res.StatusCode == status
 	})

@@ -186,9 +186,23 @@ func TestChanged(t *testing.T) {
 	t.Parallel()
 	want := [][]string{
 		{"addresses", "consents", "email", "external_id", "first_name", "last_name", "locale", "metadata", "phone", "status", "tags"},
-		{"first_name", "last_name"}, {"email"}, {"phone"}, {"locale"}, {"external_id"},
-		{"addresses"}, {"addresses"}, {"addresses"}, {"tags"}, {"tags"}, {"metadata"}, {"consents"}, {"consents"},
-		{"status"}, {"status"}, {"status"}, {"status"},
+		{"first_name", "last_name"},
+		{"email"},
+		{"phone"},
+		{"locale"},
+		{"external_id"},
+		{"addresses"},
+		{"addresses"},
+		{"addresses"},
+		{"tags"},
+		{"tags"},
+		{"metadata"},
+		{"consents"},
+		{"consents"},
+		{"status"},
+		{"status"},
+		{"status"},
+		{"status"},
 		{"addresses", "consents", "email", "external_id", "first_name", "last_name", "locale", "metadata", "phone", "status", "tags"},
 	}
 	for i, e := range onceEach() {

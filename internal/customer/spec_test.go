@@ -27,7 +27,6 @@ type specification struct {
 	command command
 	events  []Event
 	err     error
-	ran     bool
 }
 
 func given(history ...Event) *specification {

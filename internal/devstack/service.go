@@ -75,6 +75,10 @@ func (s *Service) Kind() Kind { return s.kind }
 // as the stack lives.
 func (s *Service) Addr() string { return loopback(s.driver.profile().port) }
 
+// DataDir is where the service keeps its data. Its owner is the user that the
+// service runs as.
+func (s *Service) DataDir() string { return s.stack.layout.serviceDir(s.kind) }
+
 // LogFile is where the service's own log goes, this run's from its first line.
 func (s *Service) LogFile() string { return s.stack.layout.logFile(s.kind) }
 

@@ -16,7 +16,7 @@ import (
 // of its own.
 func TestPublishOutlivesAMemoryAlarm(t *testing.T) {
 	t.Parallel()
-	stack, err := devstack.Start(t.Context(), devstack.Config{Dir: t.TempDir(), Services: []devstack.Kind{devstack.RabbitMQ}})
+	stack, err := devstack.Start(t.Context(), devstack.Config{Dir: t.TempDir(), Fresh: true, Services: []devstack.Kind{devstack.RabbitMQ}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stack.Stop()) })
 	watermark := func(share string) {
