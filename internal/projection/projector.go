@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -59,6 +60,7 @@ type Projector struct {
 
 	sweepMu sync.Mutex
 	swept   map[eventlog.Lane]eventlog.Position // checkpoints at the last sweep
+	rest    time.Duration                       // after it; the sweep's own
 }
 
 // New returns a projector that applies nothing yet.
@@ -97,6 +99,7 @@ func New(d Deps, c Config) (*Projector, error) {
 		p.lanes[i] = &lane{id: eventlog.Lane(i), p: p, log: d.Logger.With("lane", i)} //nolint:gosec // at most 1024
 	}
 	k := &keeper{p: p}
+	p.rest = c.Sweep
 	p.sweep = lifecycle.NewLoop("projection sweep", d.Logger, p.sweepOnce)
 	p.beat = lifecycle.NewLoop("projection heartbeat", d.Logger, p.beatOnce)
 	p.keep = lifecycle.NewLoop("projection cache", d.Logger, k.once)
@@ -165,6 +168,10 @@ func (p *Projector) Handler(of eventlog.Lane) message.NoPublishHandlerFunc {
 	}
 }
 
+// eagerSweep is how soon after a sweep that healed something the next begins.
+// Each costs two look-ups in small indexes.
+const eagerSweep = 100 * time.Millisecond
+
 // sweepOnce heals the lanes that are behind the log and have not moved since
 // the last sweep: nothing announces the last message when that one is lost.
 func (p *Projector) sweepOnce(ctx context.Context) (time.Duration, error) {
@@ -173,9 +180,14 @@ func (p *Projector) sweepOnce(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	p.sweepMu.Lock()
-	before := p.swept
+	before, rest := p.swept, p.rest
 	p.swept = at
 	p.sweepMu.Unlock()
+	level := slog.LevelDebug
+	if rest >= p.cfg.Sweep { // news only when it begins
+		level = slog.LevelInfo
+	}
+	var healed atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(healers)
 	for _, l := range p.lanes {
@@ -185,13 +197,24 @@ func (p *Projector) sweepOnce(ctx context.Context) (time.Duration, error) {
 		}
 		group.Go(func() error {
 			n, err := l.catchUp(ctx, at[l.id])
+			healed.Add(int64(n))
 			if n > 0 {
-				l.log.InfoContext(ctx, "lane healed from the log", "after", at[l.id], "events", n)
+				l.log.Log(ctx, level, "lane healed from the log", "after", at[l.id], "events", n)
 			}
 			return err
 		})
 	}
-	return p.cfg.Sweep, group.Wait()
+	err = group.Wait()
+	// While the broker is away everything comes from here, so what was needed
+	// once is looked for again soon, and then ever less often.
+	rest = min(2*rest, p.cfg.Sweep)
+	if healed.Load() > 0 {
+		rest = min(eagerSweep, p.cfg.Sweep)
+	}
+	p.sweepMu.Lock()
+	p.rest = rest
+	p.sweepMu.Unlock()
+	return rest, err
 }
 
 // positions returns each lane's head in the log and its checkpoint.

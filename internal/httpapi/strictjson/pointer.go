@@ -1,30 +1,21 @@
 package strictjson
 
-import (
-	"strings"
-	"unicode"
-	"unicode/utf8"
-
-	"github.com/ebrahem-outlook/customer-service/internal/customer"
-)
+import "strings"
 
 // maxEchoed is how long a name may be to be repeated in a pointer.
-const maxEchoed = 64
+const maxEchoed = 40
 
 // child is the pointer to a member. A name that might be a value in the wrong
-// place (an e-mail address, a sentence) is not repeated in an answer, so the
-// pointer stops at the object that has it.
+// place (an e-mail address, a person's name) is not repeated in an answer: if
+// it does not look like a field's, the pointer stops at the object that has it.
 func child(pointer, name string) string {
 	strange := func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.~/$ ", r)
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.' && r != '$'
 	}
-	if utf8.RuneCountInString(name) > maxEchoed || strings.ContainsFunc(name, strange) {
+	if len(name) > maxEchoed || strings.ContainsFunc(name, strange) {
 		return pointer
 	}
-	if strings.ContainsAny(name, "~/") { // hardly ever, and escaping builds a replacer
-		name = customer.PointerToken(name)
-	}
-	return pointer + "/" + name
+	return pointer + "/" + name // nothing in it needs escaping
 }
 
 // parent is the pointer without its last token. What is nested too deep is
