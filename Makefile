@@ -65,6 +65,10 @@ fuzz: go ## Fuzz each parser, codec, token and cursor for FUZZTIME
 		done; \
 	done
 
+.PHONY: bench
+bench: build ## Measure group commit against one transaction a command, several rounds in one run
+	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'Register64' -benchtime 3s -count 3 ./internal/command
+
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Check style, mistakes and the direction of imports
 	@$(BIN)/golangci-lint run ./...
