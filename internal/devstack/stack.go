@@ -29,7 +29,7 @@ const (
 type Config struct {
 	// Dir is the stack's own directory, made when missing. Required.
 	Dir string
-	// Services to start; all three when empty.
+	// Services to start; all three when nil, none when empty.
 	Services []Kind
 	// Databases to make in PostgreSQL if they are not there.
 	Databases []string
@@ -69,7 +69,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("start stack: no directory given")
 	}
-	if len(cfg.Services) == 0 {
+	if cfg.Services == nil {
 		cfg.Services = []Kind{Postgres, RabbitMQ, Redis}
 	}
 	s := &Stack{

@@ -68,16 +68,14 @@ func (c *execCommand) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, stack.Stop()) }()
 	cmd.Env = append(os.Environ(), stack.Environ()...)
 	for _, v := range serviceVariables(stack.URLs()) {
-		if os.Getenv(v.name) == "" {
-			cmd.Env = append(cmd.Env, v.entry())
-		}
+		cmd.Env = append(cmd.Env, v.entry())
 	}
 	return attend(ctx, cmd, stack.Adopt)
 }
 
 // unset tells which services the environment does not name.
 func unset() []devstack.Kind {
-	var kinds []devstack.Kind
+	kinds := []devstack.Kind{} // not nil: that would be all
 	if os.Getenv(eventLogURL) == "" || os.Getenv(readModelURL) == "" {
 		kinds = append(kinds, devstack.Postgres)
 	}
@@ -95,14 +93,32 @@ type variable struct{ name, value string }
 
 func (v variable) entry() string { return v.name + "=" + v.value }
 
-// serviceVariables name the stack's services.
+// serviceVariables name the stack's services where the environment names none.
 func serviceVariables(urls devstack.URLs) []variable {
-	return []variable{
+	var missing []variable
+	for _, v := range []variable{
 		{eventLogURL, urls.Postgres(eventLogDatabase)},
 		{readModelURL, urls.Postgres(readModelDatabase)},
 		{amqpURL, urls.AMQP},
 		{redisURL, urls.Redis},
+	} {
+		if os.Getenv(v.name) == "" {
+			missing = append(missing, v)
+		}
 	}
+	return missing
+}
+
+// givenVariables are the ones of the four that the environment has. Their
+// values may hold passwords, so they are named and never shown.
+func givenVariables() []string {
+	var given []string
+	for _, name := range []string{eventLogURL, readModelURL, amqpURL, redisURL} {
+		if os.Getenv(name) != "" {
+			given = append(given, name)
+		}
+	}
+	return given
 }
 
 // attend runs cmd to its end and answers its exit status as an exitCode. The

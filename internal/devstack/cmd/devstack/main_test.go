@@ -260,6 +260,24 @@ func TestBackground(t *testing.T) {
 	}
 }
 
+// What the environment names is used, and neither started nor shown.
+func TestGivenServices(t *testing.T) {
+	t.Parallel()
+	p := newProduct(t)
+	p.settings = append(p.settings, eventLogURL+"=postgres://me:secret@h/e", readModelURL+"=r", amqpURL+"=a")
+	out, code := output(t, p.command(t, "up"))
+	if code != 0 || !strings.Contains(out, "Ready.") || strings.Contains(out, "secret") || !strings.Contains(out, eventLogURL+"  as set") {
+		t.Errorf("up exits with %d", code)
+	}
+	log, err := os.ReadFile(filepath.Join(p.dir, "log", "devstack.log"))
+	if err != nil || !bytes.Contains(log, []byte("redis: ready")) || bytes.Contains(log, []byte("postgres:")) || bytes.Contains(log, []byte("rabbitmq:")) {
+		t.Errorf("the background run started something else than Redis: %v\n%s", err, log)
+	}
+	if got, err := p.get(t, commandAPI.name, "/environ"); err != nil || got != "postgres://me:secret@h/e r a" {
+		t.Errorf("command-api runs on %q, %v", got, err)
+	}
+}
+
 func TestForeground(t *testing.T) {
 	t.Parallel()
 	p := newProduct(t)

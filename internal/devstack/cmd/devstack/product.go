@@ -22,9 +22,16 @@ type places struct {
 }
 
 func (p places) stack() string          { return filepath.Join(p.Local, "stack") }
-func (p places) keys() string           { return filepath.Join(p.Local, "keys", "keys.json") }
 func (p places) log(name string) string { return filepath.Join(p.Local, "log", name+".log") }
 func (p places) state() string          { return filepath.Join(p.Local, "run.json") }
+
+// keys is the keyring: the caller's, or one beside the stack's data.
+func (p places) keys() string {
+	if given := os.Getenv("KEYS_FILE"); given != "" {
+		return given
+	}
+	return filepath.Join(p.Local, "keys", "keys.json")
+}
 
 // program is one of the product's three.
 type program struct {

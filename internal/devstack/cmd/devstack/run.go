@@ -26,7 +26,8 @@ type runCommand struct {
 
 func (c *runCommand) Help() string {
 	return `Replica 1 of each process listens where COMMAND_API_ADDR, QUERY_API_ADDR and PROJECTOR_ADDR say (127.0.0.1:8080, :8081 and
-:8082 unless set), further ones on free ports. What the processes print goes to .local/log; warnings and errors are shown here too.`
+:8082 unless set), further ones on free ports. Services that EVENTLOG_DATABASE_URL and READMODEL_DATABASE_URL, AMQP_URL and REDIS_URL
+name are used and not started; KEYS_FILE names a keyring to use. What the processes print goes to .local/log; warnings and errors are shown here too.`
 }
 
 func (c *runCommand) Run(ctx context.Context) (err error) {
@@ -50,6 +51,7 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 	began := time.Now()
 	stack, err := devstack.Start(ctx, devstack.Config{
 		Dir:       c.stack(),
+		Services:  unset(),
 		Databases: []string{eventLogDatabase, readModelDatabase},
 		Install:   c.Install,
 		Log:       terminal,
@@ -80,6 +82,9 @@ func (c *runCommand) serve(ctx context.Context, stack *devstack.Stack, replicas 
 		err = errors.Join(err, running.Wait(), removeIfThere(c.state()))
 	}()
 	for _, service := range []*devstack.Service{stack.Postgres(), stack.RabbitMQ(), stack.Redis()} {
+		if service == nil {
+			continue // somebody else's
+		}
 		running.Go(func() error { return watch(ctx, service, terminal) })
 	}
 	var starting errgroup.Group
@@ -98,6 +103,9 @@ func (c *runCommand) serve(ctx context.Context, stack *devstack.Stack, replicas 
 	}
 	for _, v := range serviceVariables(stack.URLs()) {
 		now.Services[v.name] = v.value
+	}
+	for _, name := range givenVariables() {
+		now.Services[name] = "as set in the environment"
 	}
 	if err := c.writeState(now); err != nil {
 		return err

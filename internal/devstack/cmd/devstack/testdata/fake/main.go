@@ -1,6 +1,7 @@
 // Command fake stands in for each of the product's programs, by the name that
 // it is built under: it takes the same arguments and environment, and serves
-// nothing but its readiness, a crash on request, and the process's id.
+// nothing but its readiness, a crash on request, the process's id and what it
+// was told of the services.
 package main
 
 import (
@@ -42,6 +43,9 @@ func main() {
 		http.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
 		http.HandleFunc("/pid", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(strconv.Itoa(os.Getpid())))
+		})
+		http.HandleFunc("/environ", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprint(w, os.Getenv("EVENTLOG_DATABASE_URL")+" "+os.Getenv("READMODEL_DATABASE_URL")+" "+os.Getenv("AMQP_URL"))
 		})
 		http.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { fail("crashed on request") })
 		fail(http.ListenAndServe(os.Getenv(addrVariables[name]), nil).Error())
