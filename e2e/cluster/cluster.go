@@ -72,6 +72,7 @@ func Prepare(t testing.TB, stack *devstack.Stack, size Size) *Cluster {
 	c.run(t, "command-api", "keys", "init", "--out", c.KeysFile)
 	c.run(t, "command-api", "migrate")
 	c.run(t, "projector", "migrate")
+	createLogins(t, c.EventLogURL)
 	c.Commands = c.processes(t, bins, "command-api", "COMMAND_API_ADDR", size.Commands)
 	c.Projectors = c.processes(t, bins, "projector", "PROJECTOR_ADDR", size.Projectors)
 	c.Queries = c.processes(t, bins, "query-api", "QUERY_API_ADDR", size.Queries)
@@ -109,10 +110,12 @@ func (c *Cluster) EventLog() *pgxpool.Pool { return c.log }
 // ReadModel is a superuser's view of the read model, for checking.
 func (c *Cluster) ReadModel() *pgxpool.Pool { return c.model }
 
-func (c *Cluster) environ() []string {
+// environ configures a process. As login it has no rights but its role's; the
+// empty login is the superuser, as whom migrations run.
+func (c *Cluster) environ(login string) []string {
 	return append(append(os.Environ(), c.Stack.Environ()...),
-		"EVENTLOG_DATABASE_URL="+c.EventLogURL,
-		"READMODEL_DATABASE_URL="+c.ReadModelURL,
+		"EVENTLOG_DATABASE_URL="+as(login, c.EventLogURL),
+		"READMODEL_DATABASE_URL="+as(login, c.ReadModelURL),
 		"AMQP_URL="+c.Stack.URLs().AMQP,
 		"REDIS_URL="+c.Stack.URLs().Redis,
 		"AMQP_PREFIX="+c.Prefix,
@@ -122,16 +125,42 @@ func (c *Cluster) environ() []string {
 	)
 }
 
-// Command is one of the service's binaries with this cluster's configuration.
+// logins are the ones that deploy/logins.sql makes, by process.
+var logins = map[string]string{"command-api": "command_api", "projector": "projector", "query-api": "query_api"}
+
+func as(login, databaseURL string) string {
+	u, err := url.Parse(databaseURL)
+	if err != nil || login == "" {
+		return databaseURL
+	}
+	u.User = url.User(login)
+	return u.String()
+}
+
+// createLogins runs the script that operators run.
+func createLogins(t testing.TB, databaseURL string) {
+	t.Helper()
+	cmd := exec.CommandContext(Within(t, time.Minute), "psql", "-q", "-v", "ON_ERROR_STOP=1",
+		"-v", "command_password=c", "-v", "projector_password=p", "-v", "query_password=q",
+		"-f", filepath.Join("..", "deploy", "logins.sql"), databaseURL)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make the processes' logins: %v\n%s", err, out)
+	}
+}
+
+// Command is one of the service's binaries with this cluster's configuration,
+// run under the login of its process.
 func (c *Cluster) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bins, name), args...)
-	cmd.Env = c.environ()
+	cmd.Env = c.environ(logins[name])
 	return cmd
 }
 
 func (c *Cluster) run(t testing.TB, name string, args ...string) {
 	t.Helper()
-	if out, err := c.Command(Within(t, time.Minute), name, args...).CombinedOutput(); err != nil {
+	cmd := c.Command(Within(t, time.Minute), name, args...)
+	cmd.Env = c.environ("")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 }
@@ -142,7 +171,7 @@ func (c *Cluster) processes(t testing.TB, bins, name, addrVariable string, n int
 	for i := range all {
 		p := &Process{Name: fmt.Sprintf("%s-%d", name, i+1), Addr: freeAddr(t), binary: filepath.Join(bins, name), adopt: c.Stack.Adopt}
 		p.Log = filepath.Join(c.Dir, p.Name+".log")
-		p.env = append(c.environ(), addrVariable+"="+p.Addr)
+		p.env = append(c.environ(logins[name]), addrVariable+"="+p.Addr)
 		all[i] = p
 	}
 	return all
