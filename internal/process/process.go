@@ -32,10 +32,21 @@ func Main(cli any, name, description string, args []string, errOut io.Writer) in
 	case chosen == nil:
 		return 0
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// Once the first has been heard, signals do again what they do by default.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(heard)
+	go func() {
+		select {
+		case <-heard:
+			// Before anybody can see the first one's effect, signals do again what
+			// they do by default; otherwise a second could still be swallowed.
+			signal.Stop(heard)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	chosen.BindTo(ctx, (*context.Context)(nil))
 	if err := chosen.Run(); err != nil {
 		_, _ = fmt.Fprintf(errOut, "%s: %s\n", name, err)

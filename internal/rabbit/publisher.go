@@ -134,6 +134,10 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 		return nil
 	case p.ctx.Err() != nil:
 		return ErrClosed
+	case ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)):
+		// The call ended while it waited for something that has no deadline but
+		// the connection's; what that said is not why.
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return fmt.Errorf("publish %d to %s: %w", len(messages), topic, err)
 }
