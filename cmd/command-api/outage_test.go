@@ -8,15 +8,19 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebrahem-outlook/customer-service/internal/httpapi/httpapitest"
+	"github.com/ebrahem-outlook/customer-service/internal/postgres"
 	"github.com/ebrahem-outlook/customer-service/internal/postgres/postgrestest"
 	"github.com/ebrahem-outlook/customer-service/internal/privacy"
+	"github.com/ebrahem-outlook/customer-service/migrations"
 )
 
 // link is a connection to a server that can be cut and mended.
@@ -79,23 +83,52 @@ func (l *link) set(up bool) {
 	}
 }
 
-func TestCommandsAreUnavailableWhileTheLogIsAndComeBackByThemselves(t *testing.T) {
-	t.Parallel()
-	u, err := url.Parse(postgrestest.EventLog(t).URL)
-	require.NoError(t, err)
-	pg := newLink(t, u.Host)
-	u.Host = pg.ln.Addr().String()
+// startOn is a world whose database need not be ready.
+func startOn(t *testing.T, database string) *world {
+	t.Helper()
 	keys := filepath.Join(t.TempDir(), "keys.json")
 	require.NoError(t, privacy.InitKeyring(keys))
 	w := &world{logs: new(buffer)}
+	var err error
 	w.app, err = newApp(t.Context(), parsed(t, "--addr=127.0.0.1:0", "--auth-mode=dev", "--drain-delay=0s",
-		"--eventlog-database-url="+u.String(), "--amqp-url="+nowhere, "--keys-file="+keys), slog.New(slog.NewJSONHandler(w.logs, nil)))
+		"--eventlog-database-url="+database, "--amqp-url="+nowhere, "--keys-file="+keys), slog.New(slog.NewJSONHandler(w.logs, nil)))
 	require.NoError(t, err)
 	for _, s := range w.app.services {
 		require.NoError(t, s.Start(context.WithoutCancel(t.Context())))
 	}
 	t.Cleanup(func() { w.stop(t) })
 	w.Client = httpapitest.New(t, "http://"+w.app.server.Addr().String())
+	return w
+}
+
+func TestCommandsAreUnavailableUntilTheLogIsMigrated(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.Empty(t)
+	w := startOn(t, db.URL)
+	w.eventually(t, func() bool {
+		return strings.Contains(string(w.Do(t, "GET", "/readyz", "").Body), "schema eventlog is at version 0")
+	})
+	registration := fmt.Sprintf(`{"last_name": "x", "email": %q}`, unusedEmail())
+	for _, a := range []*httpapitest.Answer{
+		w.Do(t, "POST", "/v1/customers", registration),
+		w.Do(t, "DELETE", "/v1/customers/"+uuid.NewString(), ""),
+	} {
+		require.Equal(t, 503, a.StatusCode, "%s", a.Body)
+		require.Equal(t, "unavailable", a.Problem(t).Code)
+		require.NotEmpty(t, a.Header.Get("Retry-After"))
+	}
+	require.NoError(t, postgres.Migrate(t.Context(), db.URL, migrations.EventLog(), slog.New(slog.DiscardHandler)))
+	w.eventually(t, func() bool { return w.Do(t, "GET", "/readyz", "").StatusCode == 200 })
+	require.Equal(t, 201, w.Do(t, "POST", "/v1/customers", registration).StatusCode)
+}
+
+func TestCommandsAreUnavailableWhileTheLogIsAndComeBackByThemselves(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(postgrestest.EventLog(t).URL)
+	require.NoError(t, err)
+	pg := newLink(t, u.Host)
+	u.Host = pg.ln.Addr().String()
+	w := startOn(t, u.String())
 	register := func() *httpapitest.Answer {
 		return w.Do(t, "POST", "/v1/customers", fmt.Sprintf(`{"last_name": "x", "email": %q}`, unusedEmail()))
 	}

@@ -24,7 +24,8 @@ const (
 	// faultLost: the connection is gone or the server is not the one we want.
 	// The operation may have been committed; only what is safe to repeat is.
 	faultLost
-	// faultBusy: the server answered that it cannot now; repeating makes it worse.
+	// faultBusy: the server answered that it cannot now, for want of time, room
+	// or a migration; repeating at once changes nothing or makes it worse.
 	faultBusy
 	// faultData: a value that the database cannot hold; repeating changes nothing.
 	faultData
@@ -41,9 +42,14 @@ func faultOf(err error) fault {
 	if errors.As(err, &scan) {
 		return faultOther // an answer we cannot read
 	}
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return faultLost // whatever the server said, it was not about the operation
+	}
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		// No answer: refused, reset, timed out, cut short, or our own ctx.
+		// No answer: refused, reset, timed out, cut short, or our own ctx. A
+		// sessionError is one too.
 		return faultLost
 	}
 	switch pg.Code {
@@ -51,9 +57,12 @@ func faultOf(err error) fault {
 		return faultRace
 	case pgerrcode.ReadOnlySQLTransaction, // a primary that became a standby
 		pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.CannotConnectNow,
-		pgerrcode.IdleSessionTimeout, pgerrcode.IdleInTransactionSessionTimeout, pgerrcode.TooManyConnections:
+		pgerrcode.IdleSessionTimeout, pgerrcode.IdleInTransactionSessionTimeout, pgerrcode.DatabaseDropped:
 		return faultLost
-	case pgerrcode.QueryCanceled:
+	case pgerrcode.QueryCanceled,
+		// A schema that is not migrated yet, or is being restored: grants come last.
+		pgerrcode.InvalidSchemaName, pgerrcode.UndefinedTable, pgerrcode.UndefinedColumn, pgerrcode.UndefinedFunction,
+		pgerrcode.InsufficientPrivilege:
 		return faultBusy
 	}
 	switch pg.Code[:2] {

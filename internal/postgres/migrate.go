@@ -100,6 +100,9 @@ func CheckVersion(ctx context.Context, pool *pgxpool.Pool, set migrations.Set) e
 		(pgErr.Code == pgerrcode.UndefinedTable || pgErr.Code == pgerrcode.InvalidSchemaName) {
 		have, err = 0, nil
 	}
+	if session := (*sessionError)(nil); errors.As(err, &session) && session.noRole() {
+		have, err = 0, nil
+	}
 	if err != nil {
 		return fmt.Errorf("read version of schema %s: %w", set.Schema, err)
 	}

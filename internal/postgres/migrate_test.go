@@ -47,6 +47,9 @@ func TestCheckVersionTellsAnOlderSchema(t *testing.T) {
 	var behind *postgres.BehindError
 	require.ErrorAs(t, postgres.CheckVersion(ctx, postgrestest.Empty(t).Pool(t, ""), future), &behind)
 	require.Equal(t, postgres.BehindError{Schema: "eventlog", Have: 0, Want: 99999}, *behind)
+	// Nor are there roles in a cluster where nothing was ever migrated.
+	require.ErrorAs(t, postgres.CheckVersion(ctx, postgrestest.Empty(t).Pool(t, "customer_that_no_migration_made"), future), &behind)
+	require.Equal(t, postgres.BehindError{Schema: "eventlog", Have: 0, Want: 99999}, *behind)
 
 	pool := postgrestest.EventLog(t).Pool(t, postgres.RoleCommand)
 	require.ErrorAs(t, postgres.CheckVersion(ctx, pool, future), &behind)

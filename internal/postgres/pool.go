@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -112,6 +114,9 @@ func OpenPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, setUpSession, milliseconds(c.LockTimeout), milliseconds(c.StatementTimeout),
 			milliseconds(c.IdleInTransactionTimeout), role)
+		if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) {
+			return &sessionError{role: role, cause: pg}
+		}
 		if err != nil {
 			return fmt.Errorf("set up session as %s: %w", role, err)
 		}
@@ -123,5 +128,21 @@ func OpenPool(ctx context.Context, c PoolConfig) (*pgxpool.Pool, error) {
 	}
 	return pool, nil
 }
+
+// sessionError tells that the server refused to set a new connection up. It
+// does not unwrap to the server's error, whose code would be taken for a word
+// on the operation that wanted the connection: a role that no migration has
+// made yet is an invalid value, like a command's that cannot be stored.
+type sessionError struct {
+	role  string
+	cause *pgconn.PgError
+}
+
+func (e *sessionError) Error() string {
+	return fmt.Sprintf("set up session as %s: %s", e.role, e.cause)
+}
+
+// noRole tells that the role was not there: migrations make it.
+func (e *sessionError) noRole() bool { return e.cause.Code == pgerrcode.InvalidParameterValue }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
