@@ -29,13 +29,26 @@ var errAgain = errors.New("decide again")
 type command struct {
 	Request
 	id     customer.ID
-	decide decision
+	decide func(from subject, now time.Time) ([]customer.Event, error)
 	uuid   uuid.UUID // recorded with its events and its idempotency record
 	key    string    // digest of principal and IdempotencyKey; empty for none
 }
 
+// on lets a decision about a customer's state decide about a subject.
+func (d decision) on(from subject, now time.Time) ([]customer.Event, error) {
+	return d(from.state, now)
+}
+
 // execute carries out a command on a customer that may exist.
 func (s *Service) execute(ctx context.Context, req Request, id customer.ID, decide decision) (Result, error) {
+	return s.carryOut(ctx, req, id, decide.on)
+}
+
+// carryOut is execute for what decides on more than the customer's state.
+// errAgain from decide asks for a subject that is fresh.
+func (s *Service) carryOut(
+	ctx context.Context, req Request, id customer.ID, decide func(from subject, now time.Time) ([]customer.Event, error),
+) (Result, error) {
 	c, end, err := s.accept(req, id, decide)
 	if err != nil {
 		return Result{}, err
@@ -75,7 +88,7 @@ func (s *Service) execute(ctx context.Context, req Request, id customer.ID, deci
 // id was chosen just now: there is nothing to load or to wait for.
 func (s *Service) begin(ctx context.Context, req Request, id customer.ID, decide decision) (Result, error) {
 	req.IfMatch = Precondition{}
-	c, end, err := s.accept(req, id, decide)
+	c, end, err := s.accept(req, id, decide.on)
 	if err != nil {
 		return Result{}, err
 	}
@@ -87,7 +100,9 @@ func (s *Service) begin(ctx context.Context, req Request, id customer.ID, decide
 	return res, err
 }
 
-func (s *Service) accept(req Request, id customer.ID, decide decision) (command, func(), error) {
+func (s *Service) accept(
+	req Request, id customer.ID, decide func(from subject, now time.Time) ([]customer.Event, error),
+) (command, func(), error) {
 	commandID, err := uuid.NewV7()
 	if err != nil {
 		return command{}, nil, fmt.Errorf("choose a command id: %w", err)
@@ -106,7 +121,10 @@ func (s *Service) accept(req Request, id customer.ID, decide decision) (command,
 // attempt decides on from and commits the decision; errAgain means that from
 // is not, or may not be, the customer's present state.
 func (s *Service) attempt(ctx context.Context, c command, from subject) (Result, error) {
-	events, refusal := c.decide(from.state, s.now())
+	events, refusal := c.decide(from, s.now())
+	if errors.Is(refusal, errAgain) {
+		return Result{}, errAgain
+	}
 	if !missing(refusal) && !c.IfMatch.metBy(from.state.Version()) {
 		refusal = &VersionMismatch{Current: from.state.Version()}
 	}
@@ -158,7 +176,7 @@ func (s *Service) commit(ctx context.Context, c command, from subject, events []
 	}
 	switch outcome.Verdict {
 	case eventlog.Appended:
-		s.cache.put(subject{state: after, key: key})
+		s.keep(&subject{state: after, key: key, snapshot: from.snapshot})
 		return c.result(after, len(events) > 0), nil
 	case eventlog.Conflicted:
 		return Result{}, errAgain

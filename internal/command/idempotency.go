@@ -47,7 +47,11 @@ func (s *Service) replay(ctx context.Context, c command, recorded *eventlog.Idem
 	if err != nil {
 		return Result{}, fmt.Errorf("load %s: %w", recorded.CustomerID, err)
 	}
-	_, entries, err := s.open(recorded.CustomerID, stream)
+	key, err := s.unwrap(recorded.CustomerID, stream)
+	if err != nil {
+		return Result{}, err
+	}
+	entries, err := s.open(recorded.CustomerID, stream, key)
 	if err != nil {
 		return Result{}, err
 	}

@@ -53,12 +53,14 @@ type Service struct {
 	keys     Keys
 	now      func() time.Time
 
+	snapshots *Snapshots // may be nil
+
 	cache  *cache
 	turns  *turns
 	flying *flights
 }
 
-// Deps are what a Service works with; all are required.
+// Deps are what a Service works with; all but Snapshots are required.
 type Deps struct {
 	Log      eventlog.Loader
 	Claims   ClaimReader // so that a dry run sees what is taken
@@ -66,6 +68,9 @@ type Deps struct {
 	Codec    *eventlog.Codec
 	Keys     Keys
 	Now      func() time.Time
+	// Snapshots spare long streams being read from their beginning; without it
+	// they are.
+	Snapshots *Snapshots
 }
 
 // New returns a Service. Close it when no command runs any more.
@@ -83,7 +88,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	}
 	return &Service{
 		log: deps.Log, claimed: deps.Claims, appender: deps.Appender, codec: deps.Codec, keys: deps.Keys, now: deps.Now,
-		cache: cache, turns: newTurns(cfg.MaxWait), flying: newFlights(),
+		snapshots: deps.Snapshots, cache: cache, turns: newTurns(cfg.MaxWait), flying: newFlights(),
 	}, nil
 }
 

@@ -24,6 +24,10 @@ type subject struct {
 	state customer.State
 	key   privacy.SubjectKey // zero before registration and after erasure
 	fresh bool               // read from the log since the command arrived
+	keyID string             // of the wrapped key in the log; only when fresh
+	// snapshot is the version up to which the log has, or soon will have, the
+	// state folded already.
+	snapshot customer.Version
 }
 
 // load is the customer as cached, unless fresh is asked for: then what happened
@@ -33,10 +37,13 @@ func (s *Service) load(ctx context.Context, id customer.ID, fresh bool) (subject
 	if cached && !fresh {
 		return known, nil
 	}
-	if !cached {
-		known = subject{state: customer.NewState(id)}
+	var stream eventlog.Stream
+	var err error
+	if cached {
+		stream, err = s.log.Load(ctx, id, known.state.Version())
+	} else {
+		known, stream, err = s.loadCold(ctx, id)
 	}
-	stream, err := s.log.Load(ctx, id, known.state.Version())
 	if err != nil {
 		return subject{}, fmt.Errorf("load %s: %w", id, err)
 	}
@@ -46,12 +53,14 @@ func (s *Service) load(ctx context.Context, id customer.ID, fresh bool) (subject
 		s.cache.drop(id)
 		return s.load(ctx, id, true)
 	}
-	key, entries, err := s.open(id, stream)
+	if known.key.IsZero() {
+		if known.key, err = s.unwrap(id, stream); err != nil {
+			return subject{}, err
+		}
+	}
+	entries, err := s.open(id, stream, known.key)
 	if err != nil {
 		return subject{}, err
-	}
-	if cached {
-		key = known.key
 	}
 	for _, e := range entries {
 		known.state = known.state.Evolve(e.Event)
@@ -62,30 +71,70 @@ func (s *Service) load(ctx context.Context, id customer.ID, fresh bool) (subject
 	if known.state.Version() != stream.Version {
 		return subject{}, fmt.Errorf("load %s: %d events of %d", id, known.state.Version(), stream.Version)
 	}
-	known.key = key
-	s.cache.put(known)
+	s.keep(&known)
 	known.fresh = true
+	if stream.Key != nil {
+		known.keyID = stream.Key.ID()
+	}
 	return known, nil
 }
 
-// open unwraps a stream's key, if it still has one, and opens its events.
-func (s *Service) open(id customer.ID, stream eventlog.Stream) (key privacy.SubjectKey, entries []eventlog.Entry, err error) {
-	var opener eventlog.Opener // stays nil without a key
-	if stream.Key != nil {
-		if key, err = s.keys.Unwrap(id, *stream.Key); err != nil {
-			return key, nil, err
-		}
+// loadCold is the customer as its snapshot has it, or nothing if there is none
+// that can be read, and the stream after that.
+func (s *Service) loadCold(ctx context.Context, id customer.ID) (subject, eventlog.Stream, error) {
+	nothing := subject{state: customer.NewState(id)}
+	if s.snapshots == nil {
+		stream, err := s.log.Load(ctx, id, 0)
+		return nothing, stream, err
+	}
+	snapshot, stream, err := s.snapshots.load(ctx, id)
+	if err != nil || snapshot == nil {
+		return nothing, stream, err
+	}
+	key, err := s.unwrap(id, stream)
+	if err != nil {
+		return nothing, stream, err
+	}
+	state, err := s.snapshots.open(ctx, *snapshot, key)
+	if err != nil { // it is worth nothing, and the next one replaces it
+		stream, err = s.log.Load(ctx, id, 0)
+		return nothing, stream, err
+	}
+	return subject{state: state, key: key, snapshot: snapshot.Version}, stream, nil
+}
+
+// keep caches c, and has a snapshot made when its stream has grown far beyond
+// the last one.
+func (s *Service) keep(c *subject) {
+	if s.snapshots != nil {
+		s.snapshots.offer(c)
+	}
+	s.cache.put(*c)
+}
+
+// unwrap is the stream's key, or the zero key if that is destroyed.
+func (s *Service) unwrap(id customer.ID, stream eventlog.Stream) (privacy.SubjectKey, error) {
+	if stream.Key == nil {
+		return privacy.SubjectKey{}, nil
+	}
+	return s.keys.Unwrap(id, *stream.Key)
+}
+
+// open opens a stream's events; without a key all that is personal stays empty.
+func (s *Service) open(id customer.ID, stream eventlog.Stream, key privacy.SubjectKey) ([]eventlog.Entry, error) {
+	var opener eventlog.Opener
+	if !key.IsZero() {
 		opener = key
 	}
-	entries = make([]eventlog.Entry, 0, len(stream.Events))
+	entries := make([]eventlog.Entry, 0, len(stream.Events))
 	for _, envelope := range stream.Events {
 		entry, err := s.codec.Decode(envelope, opener)
 		if err != nil {
-			return key, nil, fmt.Errorf("open %s at version %d: %w", id, envelope.Version, err)
+			return nil, fmt.Errorf("open %s at version %d: %w", id, envelope.Version, err)
 		}
 		entries = append(entries, entry)
 	}
-	return key, entries, nil
+	return entries, nil
 }
 
 var errNoKey = errors.New("customer has no data key")

@@ -83,15 +83,22 @@ func (l *Log) Load(ctx context.Context, id customer.ID, after customer.Version) 
 			&r.version, &r.event, &r.kind, &r.schema, &r.data, &r.personal, &r.metadata, &r.at)
 		return r, err
 	}, id, int64(after))
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return eventlog.Stream{}, err
+	}
+	return streamOf(id, rows), nil
+}
+
+func streamOf(id customer.ID, rows []loaded) eventlog.Stream {
+	if len(rows) == 0 {
+		return eventlog.Stream{}
 	}
 	stream := eventlog.Stream{Version: rows[0].head}
 	if rows[0].kek != nil {
 		stream.Key = &eventlog.WrappedKey{Wrapped: rows[0].wrapped, KEK: *rows[0].kek}
 	}
 	if rows[0].version == nil {
-		return stream, nil
+		return stream
 	}
 	stream.Events = make([]eventlog.Envelope, len(rows))
 	for i, r := range rows {
@@ -100,7 +107,7 @@ func (l *Log) Load(ctx context.Context, id customer.ID, after customer.Version) 
 			Data: r.data, Personal: r.personal, Metadata: *r.metadata, RecordedAt: r.at.UTC(),
 		}
 	}
-	return stream, nil
+	return stream
 }
 
 const findIdempotency = `
