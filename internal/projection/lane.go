@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
@@ -25,9 +27,10 @@ type lane struct {
 	p   *Projector
 	log *slog.Logger
 
-	// mu lets one apply run at a time in this process; other processes are kept
-	// out by the checkpoint's lock.
-	mu   sync.Mutex
+	// turn lets one apply run at a time in this process; other processes are kept
+	// out by the checkpoint's lock. A catch-up may hold it for minutes, so those
+	// who wait for it can give up: a mutex would keep the process from stopping.
+	turn *semaphore.Weighted
 	hint eventlog.Position // where the checkpoint was last seen
 
 	cacheMu sync.Mutex
@@ -43,8 +46,10 @@ type cached struct {
 
 // batch applies one message of the feed, after whatever is missing before it.
 func (l *lane) batch(ctx context.Context, b eventlog.Batch) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer l.turn.Release(1)
 	for {
 		err := l.apply(ctx, b.Previous, b.Last, b.Events)
 		missing := (*errMissing)(nil)
@@ -63,8 +68,10 @@ func (l *lane) batch(ctx context.Context, b eventlog.Batch) error {
 
 // catchUp applies everything the log has after a position and says how much.
 func (l *lane) catchUp(ctx context.Context, after eventlog.Position) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.turn.Acquire(ctx, 1); err != nil {
+		return 0, err
+	}
+	defer l.turn.Release(1)
 	return l.heal(ctx, after, 0)
 }
 

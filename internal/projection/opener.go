@@ -64,6 +64,9 @@ func (o *opener) open(ctx context.Context, events []eventlog.Sequenced) ([]opene
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
+	if !o.proven.Load() {
+		o.prove(wrapped)
+	}
 	out := make([]opened, len(events))
 	for i, e := range events {
 		if out[i], err = o.openOne(e, wrapped); err != nil {
@@ -71,6 +74,16 @@ func (o *opener) open(ctx context.Context, events []eventlog.Sequenced) ([]opene
 		}
 	}
 	return out, nil
+}
+
+// prove looks for a key that opens, so that one damaged key does not pass for
+// the wrong keyring because it happens to be the first.
+func (o *opener) prove(wrapped map[customer.ID]eventlog.WrappedKey) {
+	for id, w := range wrapped {
+		if _, err := o.unwrap(id, w); err == nil {
+			return
+		}
+	}
 }
 
 func (o *opener) openOne(e eventlog.Sequenced, wrapped map[customer.ID]eventlog.WrappedKey) (opened, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
@@ -96,7 +97,10 @@ func New(d Deps, c Config) (*Projector, error) {
 		lanes: make([]*lane, c.Lanes),
 	}
 	for i := range p.lanes {
-		p.lanes[i] = &lane{id: eventlog.Lane(i), p: p, log: d.Logger.With("lane", i)} //nolint:gosec // at most 1024
+		p.lanes[i] = &lane{
+			id: eventlog.Lane(i), p: p, log: d.Logger.With("lane", i), //nolint:gosec // at most 1024
+			turn: semaphore.NewWeighted(1),
+		}
 	}
 	k := &keeper{p: p}
 	p.rest = c.Sweep
@@ -188,7 +192,7 @@ func (p *Projector) sweepOnce(ctx context.Context) (time.Duration, error) {
 		level = slog.LevelInfo
 	}
 	var healed atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // without a context of its own: a lane that fails must not end the healing of others
 	group.SetLimit(healers)
 	for _, l := range p.lanes {
 		was, known := before[l.id]
