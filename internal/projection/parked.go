@@ -89,9 +89,11 @@ func foldParked(v View, id customer.ID, events []opened, passOver bool) (Delta, 
 		return Delta{}, errRace
 	}
 	d := Delta{Position: v.Position, Cached: v.Cached}
-	if first := events[0].position; first <= v.Cached {
-		// The repair of the cache goes by position, and would not look back.
-		d.Cached, d.Rewind = first-1, true
+	if first := events[0].position; first <= v.Position {
+		// The repair of the cache goes by position, and would not look back. Not
+		// Cached but Position is compared: a process may know of more that is
+		// cached than it has written down yet.
+		d.Cached, d.Rewind = min(v.Cached, first-1), true
 	}
 	free := v
 	free.Parked = nil
