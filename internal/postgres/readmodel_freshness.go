@@ -23,10 +23,12 @@ type laneBeat struct {
 }
 
 // Several projectors beat; the row need not change more often than one would.
+// A beat from the future was written before the server's clock was set back, or
+// by a server that another one replaced: it must not silence those that follow.
 const upsertHeartbeat = `
 INSERT INTO readmodel.heartbeat AS h (at, head, lanes) VALUES (clock_timestamp(), $1, $2)
 ON CONFLICT (one) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = excluded.lanes
- WHERE h.at < excluded.at - interval '100 ms'`
+ WHERE h.at NOT BETWEEN excluded.at - interval '100 ms' AND excluded.at + interval '1 second'`
 
 // Beat tells query processes what a projector saw.
 func (m *ReadModel) Beat(ctx context.Context, h projection.Heartbeat) error {
