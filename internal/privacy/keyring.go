@@ -188,7 +188,20 @@ func initKeyring(path string) error {
 	if err = errors.Join(err, temporary.Sync(), temporary.Close()); err != nil {
 		return err
 	}
-	return os.Link(temporary.Name(), path)
+	if err := os.Link(temporary.Name(), path); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// syncDirectory makes the names in a directory outlive a loss of power: a
+// keyring that was used and then is gone has lost those it was used for.
+func syncDirectory(path string) error {
+	directory, err := os.Open(path) //nolint:gosec // the operator's own configuration
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
 }
 
 func readKeyset(raw json.RawMessage) (*keyset.Handle, error) {
