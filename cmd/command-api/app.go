@@ -82,11 +82,12 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 		MaxBatch: c.Batch.Value, InFlight: c.InFlight.Value, MaxQueue: c.Queue.Value, MaxWait: c.MaxWait.Value,
 		Committed: func() { carrier.Wake() },
 	})
+	snapshots, snapshotsErr := command.NewSnapshots(events, log)
 	commands, commandsErr := command.New(command.Deps{
-		Log: events, Claims: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now,
+		Log: events, Claims: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now, Snapshots: snapshots,
 	}, command.Config{CachedCustomers: c.Cached.Value})
 	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "event_log", Probe: writable(relayPool), Explain: explain})
-	if err = errors.Join(err, appenderErr, commandsErr); err != nil {
+	if err = errors.Join(err, appenderErr, snapshotsErr, commandsErr); err != nil {
 		return nil, errors.Join(err, publisher.Close())
 	}
 	api, err := commandapi.New(commands, keyring, httpapi.Options{
@@ -111,7 +112,7 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 		process.OnStop(func() error { pool.Close(); relayPool.Close(); return nil }),
 		process.OnStop(publisher.Close),
 		process.OnStop(func() error { commands.Close(); return nil }),
-		appender, carrier, sweep, health, server,
+		appender, snapshots, carrier, sweep, health, server,
 	}}, nil
 }
 
