@@ -81,6 +81,22 @@ func TestProblemsAreGolden(t *testing.T) {
 	}
 }
 
+func TestProblemsDoNotRepeatNamesThatMayBePersonal(t *testing.T) {
+	t.Parallel()
+	for pointer, want := range map[string]string{
+		"": "", "/email": "/email", "/addresses/0/line1": "/addresses/0/line1", "/metadata/plan.now": "/metadata/plan.now",
+		"/metadata/ada@example.com": "/metadata", "/metadata/Ada Lovelace": "/metadata", "/metadata/ada~1lovelace/x": "/metadata",
+		"/metadata/" + strings.Repeat("a", 41): "/metadata", "/metadata/": "/metadata/",
+	} {
+		app, _ := appWith(t, Options{}, func(echo.Context) error {
+			return customer.Violations{{Pointer: pointer, Code: "too_long", Detail: "is too long"}}
+		})
+		var p problem
+		require.NoError(t, json.Unmarshal(get(app).Body.Bytes(), &p))
+		require.Equal(t, want, p.Errors[0].Pointer)
+	}
+}
+
 func TestPanicsAndUnknownErrorsSayNothingOfTheirCause(t *testing.T) {
 	t.Parallel()
 	for name, h := range map[string]echo.HandlerFunc{

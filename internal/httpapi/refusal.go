@@ -11,6 +11,7 @@ import (
 
 	"github.com/ebrahem-outlook/customer-service/api"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
+	"github.com/ebrahem-outlook/customer-service/internal/httpapi/strictjson"
 )
 
 // maxFaults is how many faults one answer lists. 64 KiB of body can hold tens
@@ -68,7 +69,8 @@ func (types problemTypes) write(c echo.Context, r *Refusal) error {
 		p.Detail = t.Advice
 	}
 	for _, v := range r.Faults[:min(len(r.Faults), maxFaults)] {
-		p.Errors = append(p.Errors, fault{Pointer: v.Pointer, Code: v.Code, Detail: v.Detail})
+		// The names of metadata are the client's own and may be anybody's.
+		p.Errors = append(p.Errors, fault{Pointer: strictjson.Discreet(v.Pointer), Code: v.Code, Detail: v.Detail})
 	}
 	if more := len(r.Faults) - maxFaults; more > 0 {
 		p.Detail += " There are " + strconv.Itoa(more) + " more."

@@ -9,13 +9,31 @@ const maxEchoed = 40
 // place (an e-mail address, a person's name) is not repeated in an answer: if
 // it does not look like a field's, the pointer stops at the object that has it.
 func child(pointer, name string) string {
-	strange := func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.' && r != '$'
-	}
-	if len(name) > maxEchoed || strings.ContainsFunc(name, strange) {
+	if !fieldLike(name) {
 		return pointer
 	}
 	return pointer + "/" + name // nothing in it needs escaping
+}
+
+func fieldLike(name string) bool {
+	strange := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.' && r != '$'
+	}
+	return len(name) <= maxEchoed && !strings.ContainsFunc(name, strange)
+}
+
+// Discreet holds a pointer that was made elsewhere to the same rule: it stops
+// at the object that has the first name which does not look like a field's.
+func Discreet(pointer string) string {
+	for at, rest := 0, pointer; rest != ""; {
+		token, _, _ := strings.Cut(rest[1:], "/")
+		if !fieldLike(token) { // a ~ that escapes is strange too
+			return pointer[:at]
+		}
+		at += 1 + len(token)
+		rest = pointer[at:]
+	}
+	return pointer
 }
 
 // parent is the pointer without its last token. What is nested too deep is
