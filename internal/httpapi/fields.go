@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/ebrahem-outlook/customer-service/api"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 )
 
@@ -32,6 +33,33 @@ func ParseID(text string) (customer.ID, error) {
 		return customer.ID{}, customer.ErrNotFound
 	}
 	return id, nil
+}
+
+// ParseAddressID reads an address's id from a path, as ParseID does a customer's.
+func ParseAddressID(text string) (customer.AddressID, error) {
+	id, err := ParseID(text)
+	if err != nil {
+		return customer.AddressID{}, customer.ErrAddressNotFound
+	}
+	return id, nil
+}
+
+// ParseTag reads a tag from a path.
+func ParseTag(text string) (customer.Tag, error) {
+	tag, err := customer.ParseTag(text)
+	if err != nil {
+		return "", Refuse(api.InvalidParameter, "The tag in the path "+err.Error()+". A tag has 1 to 40 characters of a-z 0-9 - _ .")
+	}
+	return tag, nil
+}
+
+// ParseChannel reads a consent's channel from a path.
+func ParseChannel(text string) (customer.Channel, error) {
+	channel, err := customer.ParseChannel(text)
+	if err != nil {
+		return "", Refuse(api.InvalidParameter, "The channel in the path "+err.Error()+".")
+	}
+	return channel, nil
 }
 
 // EntityTag is one entity-tag of RFC 9110 §8.8.3.

@@ -28,6 +28,7 @@ type Route struct {
 const (
 	MediaJSON       = "application/json"
 	MediaMergePatch = "application/merge-patch+json"
+	MediaNDJSON     = "application/x-ndjson"
 	MediaProblem    = "application/problem+json"
 )
 
@@ -36,12 +37,8 @@ const (
 func (rt Route) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		for _, name := range c.ParamNames() {
-			if name == "id" {
-				if _, err := ParseID(c.Param(name)); err != nil {
-					return err
-				}
-			}
+		if err := checkPath(c); err != nil {
+			return err
 		}
 		if err := rt.checkQuery(r.URL.RawQuery); err != nil {
 			return err
@@ -59,6 +56,36 @@ func (rt Route) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// checkPath refuses names in the path that can name nothing, before the body is
+// looked at.
+func checkPath(c echo.Context) error {
+	for _, name := range c.ParamNames() {
+		text := c.Param(name)
+		if c.Request().URL.RawPath != "" { // then Echo has not unescaped it
+			plain, err := url.PathUnescape(text)
+			if err != nil {
+				return Refuse(api.InvalidParameter, "The path is malformed. Percent-encode what is not a letter or digit.")
+			}
+			text = plain
+		}
+		var err error
+		switch name {
+		case "id":
+			_, err = ParseID(text)
+		case "address_id":
+			_, err = ParseAddressID(text)
+		case "tag":
+			_, err = ParseTag(text)
+		case "channel":
+			_, err = ParseChannel(text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (rt Route) checkQuery(raw string) error {

@@ -19,6 +19,7 @@ type contextKey int
 const (
 	traceKey contextKey = iota
 	principalKey
+	unboundedKey
 )
 
 // newTrace continues the trace of the one traceparent header there is, or
@@ -51,4 +52,24 @@ func TraceOf(ctx context.Context) Trace {
 func PrincipalOf(ctx context.Context) string {
 	p, _ := ctx.Value(principalKey).(string)
 	return p
+}
+
+// streaming is a request's context without the bound on its duration.
+type streaming struct {
+	context.Context // as net/http made it: it ends when the client goes
+	values          context.Context
+}
+
+// Value is that of the request's own context.
+func (s streaming) Value(key any) any { return s.values.Value(key) }
+
+// Streaming is ctx, a request's, without the bound on its duration: for what
+// takes as long as the client sends or reads. It still ends with the client.
+// Whoever uses it bounds each step, and moves the connection's deadlines on.
+func Streaming(ctx context.Context) context.Context {
+	unbounded, ok := ctx.Value(unboundedKey).(context.Context)
+	if !ok {
+		return ctx
+	}
+	return streaming{Context: unbounded, values: ctx}
 }

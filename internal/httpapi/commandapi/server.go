@@ -1,6 +1,7 @@
 package commandapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,17 +12,8 @@ import (
 
 	"github.com/ebrahem-outlook/customer-service/internal/command"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
-	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/httpapi"
-	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
-
-// Commands is what the API serves; *command.Service is one.
-type Commands interface {
-	Register(context.Context, command.Request, customer.Registration) (command.Result, error)
-	Change(context.Context, command.Request, customer.ID, customer.Change) (command.Result, error)
-	Delete(context.Context, command.Request, customer.ID) (command.Result, error)
-}
 
 // Digester makes keyed digests; *privacy.Keyring is one. A plain hash of a
 // request would be a hash of the personal data in it.
@@ -32,7 +24,7 @@ type Digester interface {
 const digestRequest = "http request"
 
 // New returns the command API.
-func New(commands Commands, digester Digester, o httpapi.Options) (*httpapi.App, error) {
+func New(commands *command.Service, digester Digester, o httpapi.Options) (*httpapi.App, error) {
 	if commands == nil || digester == nil {
 		return nil, errors.New("commandapi: commands or digester missing")
 	}
@@ -45,99 +37,87 @@ func New(commands Commands, digester Digester, o httpapi.Options) (*httpapi.App,
 
 // routes are the guards of the commands, by operation.
 func routes() map[string]httpapi.Route {
-	once := []string{httpapi.HeaderIdempotencyKey, httpapi.HeaderCorrelation}
-	dryRun := []string{"dry_run"}
+	// What a command on a customer takes, without a body and with one.
+	bare := httpapi.Route{
+		Offers: httpapi.MediaJSON, Params: []string{"dry_run"}, Once: []string{httpapi.HeaderIdempotencyKey, httpapi.HeaderCorrelation},
+		Lists: []string{"If-Match", "Prefer"},
+	}
+	document := bare
+	document.Bodies = []string{httpapi.MediaJSON}
+	patch := bare
+	patch.Bodies = []string{httpapi.MediaMergePatch, httpapi.MediaJSON}
+	register := document
+	register.Lists = []string{"Prefer"}
+	remove := bare
+	remove.Offers = ""
 	return map[string]httpapi.Route{
-		"registerCustomer": {Offers: httpapi.MediaJSON, Bodies: []string{httpapi.MediaJSON}, Params: dryRun, Once: once, Lists: []string{"Prefer"}},
-		"changeCustomer": {
-			Offers: httpapi.MediaJSON, Bodies: []string{httpapi.MediaMergePatch, httpapi.MediaJSON}, Params: dryRun, Once: once,
-			Lists: []string{"If-Match", "Prefer"},
+		"registerCustomer":  register,
+		"changeCustomer":    patch,
+		"deleteCustomer":    remove,
+		"addAddress":        document,
+		"changeAddress":     document,
+		"removeAddress":     bare,
+		"addTag":            bare,
+		"removeTag":         bare,
+		"setConsent":        document,
+		"suspendCustomer":   document,
+		"reinstateCustomer": bare,
+		"restoreCustomer":   bare,
+		"eraseCustomer":     document,
+		"importCustomers": {
+			Offers: httpapi.MediaNDJSON, Bodies: []string{httpapi.MediaNDJSON}, Params: bare.Params, Once: []string{httpapi.HeaderCorrelation},
 		},
-		"deleteCustomer": {Params: dryRun, Once: once, Lists: []string{"If-Match", "Prefer"}},
 	}
 }
 
 // server implements the generated interface.
 type server struct {
-	commands Commands
+	commands *command.Service
 	digester Digester
 }
 
 var _ StrictServerInterface = (*server)(nil)
 
-func (s *server) RegisterCustomer(ctx context.Context, in RegisterCustomerRequestObject) (RegisterCustomerResponseObject, error) {
-	args, broken := registration(in.Body, nil)
-	if err := broken.Err(); err != nil {
-		return nil, err
-	}
-	p := in.Params
-	return s.run(ctx, asked{
-		operation: "registerCustomer", body: in.Body, success: http.StatusCreated,
-		key: p.IdempotencyKey, prefer: p.Prefer, correlation: p.XCorrelationID, dryRun: p.DryRun,
-	}, func(ctx context.Context, req command.Request) (command.Result, error) {
-		return s.commands.Register(ctx, req, args)
-	})
-}
-
-func (s *server) ChangeCustomer(ctx context.Context, in ChangeCustomerRequestObject) (ChangeCustomerResponseObject, error) {
-	body := in.ApplicationMergePatchPlusJSONBody
-	if body == nil {
-		body = in.JSONBody
-	}
-	args, broken := change(body)
-	if err := broken.Err(); err != nil {
-		return nil, err
-	}
-	id, err := httpapi.ParseID(in.Id)
-	if err != nil {
-		return nil, err
-	}
-	p := in.Params
-	return s.run(ctx, asked{
-		operation: "changeCustomer", id: id, body: body, success: http.StatusOK,
-		ifMatch: p.IfMatch, key: p.IdempotencyKey, prefer: p.Prefer, correlation: p.XCorrelationID, dryRun: p.DryRun,
-	}, func(ctx context.Context, req command.Request) (command.Result, error) {
-		return s.commands.Change(ctx, req, id, args)
-	})
-}
-
-func (s *server) DeleteCustomer(ctx context.Context, in DeleteCustomerRequestObject) (DeleteCustomerResponseObject, error) {
-	id, err := httpapi.ParseID(in.Id)
-	if err != nil {
-		return nil, err
-	}
-	p := in.Params
-	return s.run(ctx, asked{
-		operation: "deleteCustomer", id: id, success: http.StatusNoContent,
-		ifMatch: p.IfMatch, key: p.IdempotencyKey, prefer: p.Prefer, correlation: p.XCorrelationID, dryRun: p.DryRun,
-	}, func(ctx context.Context, req command.Request) (command.Result, error) {
-		return s.commands.Delete(ctx, req, id)
-	})
-}
+// params are the parameters of every command on a customer. The generated types
+// of all of them are alike.
+type params ChangeCustomerParams
 
 // asked is what a command's request says besides the command's own arguments.
 type asked struct {
-	operation                         string
-	id                                customer.ID
-	body                              any
-	success                           int
-	ifMatch, key, prefer, correlation *string
-	dryRun                            *bool
+	params
+	operation string
+	id        string // of the customer, as in the path; empty to register one
+	part      string // what else the path names
+	body      any
+	success   int                                 // 200 unless said
+	location  func(customer.Data) string          // of what was created
+	render    func(customer.Data) ([]byte, error) // query.Render unless said
 }
 
-func (s *server) run(ctx context.Context, a asked, do func(context.Context, command.Request) (command.Result, error)) (*commandAnswer, error) {
+// do is a command with its arguments bound.
+type do func(context.Context, command.Request, customer.ID) (command.Result, error)
+
+func (s *server) run(ctx context.Context, a asked, do do) (*commandAnswer, error) {
 	req := command.Request{
 		Principal:     httpapi.PrincipalOf(ctx),
-		CorrelationID: value(a.correlation),
+		CorrelationID: value(a.XCorrelationID),
 		TraceParent:   httpapi.TraceOf(ctx).Parent,
-		SuccessStatus: a.success,
-		DryRun:        value(a.dryRun),
+		SuccessStatus: cmp.Or(a.success, http.StatusOK),
+		DryRun:        value(a.DryRun),
 	}
-	var err error
-	if req.IfMatch, err = parseIfMatch(a.ifMatch); err != nil {
+	var (
+		id  customer.ID
+		err error
+	)
+	if a.id != "" {
+		if id, err = httpapi.ParseID(a.id); err != nil {
+			return nil, err
+		}
+	}
+	if req.IfMatch, err = parseIfMatch(a.IfMatch); err != nil {
 		return nil, err
 	}
-	if req.IdempotencyKey, err = parseIdempotencyKey(a.key); err != nil {
+	if req.IdempotencyKey, err = parseIdempotencyKey(a.IdempotencyKey); err != nil {
 		return nil, err
 	}
 	if req.IdempotencyKey != "" {
@@ -147,61 +127,11 @@ func (s *server) run(ctx context.Context, a asked, do func(context.Context, comm
 		if err != nil {
 			return nil, fmt.Errorf("marshal the request for its digest: %w", err)
 		}
-		req.RequestDigest = s.digester.Digest(digestRequest, []byte(a.operation), a.id[:], body)
+		req.RequestDigest = s.digester.Digest(digestRequest, []byte(a.operation), id[:], []byte(a.part), body)
 	}
-	result, err := do(ctx, req)
+	result, err := do(ctx, req, id)
 	if err != nil {
 		return nil, err
 	}
-	return newCommandAnswer(result, httpapi.ParsePrefer(a.prefer), req.DryRun)
+	return newCommandAnswer(result, a)
 }
-
-// commandAnswer is the success of any command.
-type commandAnswer struct {
-	status int
-	header map[string]string
-	body   []byte
-}
-
-func newCommandAnswer(r command.Result, prefer httpapi.Preferences, dryRun bool) (*commandAnswer, error) {
-	a := &commandAnswer{status: r.Status, header: map[string]string{"ETag": httpapi.ETag(r.Data.Version)}}
-	if dryRun {
-		a.header[httpapi.HeaderDryRun] = "true"
-	} else {
-		// What was not written has nothing to wait for.
-		a.header[httpapi.HeaderToken] = eventlog.Token{CustomerID: r.Data.ID, Version: r.Data.Version}.String()
-	}
-	if prefer.Return != "" {
-		a.header[httpapi.HeaderPreferenceApplied] = "return=" + prefer.Return
-	}
-	if a.status == http.StatusCreated {
-		a.header["Location"] = "/v1/customers/" + r.Data.ID.String()
-	}
-	if a.status == http.StatusNoContent || prefer.Return == "minimal" {
-		return a, nil
-	}
-	var err error
-	a.body, err = query.Render(r.Data)
-	return a, err
-}
-
-func (a *commandAnswer) write(w http.ResponseWriter) error {
-	for name, value := range a.header {
-		w.Header().Set(name, value)
-	}
-	if a.body != nil {
-		w.Header().Set("Content-Type", httpapi.MediaJSON)
-	}
-	w.WriteHeader(a.status)
-	_, err := w.Write(a.body)
-	return err
-}
-
-// VisitRegisterCustomerResponse writes the answer.
-func (a *commandAnswer) VisitRegisterCustomerResponse(w http.ResponseWriter) error { return a.write(w) }
-
-// VisitChangeCustomerResponse writes the answer.
-func (a *commandAnswer) VisitChangeCustomerResponse(w http.ResponseWriter) error { return a.write(w) }
-
-// VisitDeleteCustomerResponse writes the answer.
-func (a *commandAnswer) VisitDeleteCustomerResponse(w http.ResponseWriter) error { return a.write(w) }

@@ -28,6 +28,13 @@ func check(body any, shape customer.Violations) (customer.Violations, error) {
 		_, broken = registration(body, shape)
 	case *CustomerPatch:
 		_, broken = change(body)
+	case *AddressInput:
+		_, err := address(uuid.Nil, *body)
+		broken.Add("", err)
+	case *ConsentInput:
+		_, broken = consent(body)
+	case *ReasonInput:
+		_, broken = reason(body)
 	default:
 		return nil, fmt.Errorf("no rules for a body of type %T", body)
 	}
@@ -161,10 +168,7 @@ func addresses(in []AddressInput) ([]customer.Address, error) {
 		if i >= customer.MaxAddresses {
 			continue
 		}
-		address, err := customer.NewAddress(id, customer.AddressFields{
-			Line1: a.Line1, Line2: value(a.Line2), City: a.City, State: value(a.State), PostalCode: value(a.PostalCode),
-			Country: a.Country, Label: value(a.Label), DefaultFor: value(a.DefaultFor),
-		})
+		address, err := address(id, a)
 		if err != nil {
 			broken.Add(fmt.Sprintf("/%d", i), err)
 			continue
@@ -172,6 +176,31 @@ func addresses(in []AddressInput) ([]customer.Address, error) {
 		out[i] = address
 	}
 	return out, broken.Err()
+}
+
+func address(id customer.AddressID, in AddressInput) (customer.Address, error) {
+	return customer.NewAddress(id, customer.AddressFields{
+		Line1: in.Line1, Line2: value(in.Line2), City: in.City, State: value(in.State), PostalCode: value(in.PostalCode),
+		Country: in.Country, Label: value(in.Label), DefaultFor: value(in.DefaultFor),
+	})
+}
+
+// consent is what in says, without the time.
+func consent(in *ConsentInput) (out customer.Consent, broken customer.Violations) {
+	out.Granted = in.Granted
+	out.Source = customer.Parse(&broken, "/source", value(in.Source), customer.ParseReason)
+	out.Wording = customer.Parse(&broken, "/wording", value(in.Wording), customer.ParseWording)
+	return out, broken
+}
+
+// reason is what in says. The domain lets a reason be empty; who is asked for
+// one has to give one.
+func reason(in *ReasonInput) (out string, broken customer.Violations) {
+	out = customer.Parse(&broken, "/reason", in.Reason, customer.ParseReason)
+	if out == "" && len(broken) == 0 {
+		broken.Add("/reason", &customer.ValueError{Code: customer.CodeRequired, Detail: "is required"})
+	}
+	return out, broken
 }
 
 func consents(in map[string]ConsentInput) (map[customer.Channel]customer.Consent, error) {
@@ -184,11 +213,9 @@ func consents(in map[string]ConsentInput) (map[customer.Channel]customer.Consent
 			continue
 		}
 		c := in[name]
-		out[channel] = customer.Consent{
-			Granted: c.Granted,
-			Source:  customer.Parse(&broken, "/"+name+"/source", value(c.Source), customer.ParseReason),
-			Wording: customer.Parse(&broken, "/"+name+"/wording", value(c.Wording), customer.ParseWording),
-		}
+		given, faults := consent(&c)
+		broken.Add("/"+name, faults.Err())
+		out[channel] = given
 	}
 	return out, broken.Err()
 }

@@ -35,6 +35,7 @@ func New(queries Queries, defaultWait time.Duration, o httpapi.Options) (*httpap
 		// The contract has HEAD wherever it has GET; the generated routes do not.
 		w := ServerInterfaceWrapper{Handler: handler}
 		e.HEAD("/v1/customers/:id", w.GetCustomer, guards["getCustomer"]...)
+		e.HEAD("/v1/customers/:id/erasure", w.GetErasure, guards["getErasure"]...)
 	})
 }
 
@@ -44,6 +45,10 @@ func routes() map[string]httpapi.Route {
 		"getCustomer": {
 			Offers: httpapi.MediaJSON, Once: []string{httpapi.HeaderCorrelation},
 			Lists: []string{"If-None-Match", httpapi.HeaderToken, "Prefer"},
+		},
+		"getErasure": {
+			Offers: httpapi.MediaJSON, Once: []string{httpapi.HeaderCorrelation},
+			Lists: []string{httpapi.HeaderToken, "Prefer"},
 		},
 	}
 }
