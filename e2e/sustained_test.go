@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,11 +24,28 @@ const (
 // At 2,000 registrations a second for a minute the sequencer, the relay and
 // the projector keep up: what is committed and not yet readable does not grow,
 // and no process's memory does. The load is open: it does not wait for answers.
+//
+// The load comes from the machine that is measured, and others may use it too.
+// So a minute that failed is repeated, twice at most; what holds in a quiet one
+// holds.
 func TestKeepsUpWith2000RegistrationsASecond(t *testing.T) {
 	c := cluster.New(t, stack, cluster.Size{})
 	client := c.NewClient()
 	warmUp(t, client)
+	var faults []string
+	for try := 1; try <= 3; try++ {
+		if faults = aMinuteOfLoad(t, c, client); len(faults) == 0 {
+			break
+		}
+		t.Logf("minute %d: %s", try, strings.Join(faults, "; "))
+	}
+	require.Empty(t, faults)
+	requireReadModelEqualsLog(t, c)
+}
 
+// aMinuteOfLoad says in which ways the service did not keep up.
+func aMinuteOfLoad(t *testing.T, c *cluster.Cluster, client *cluster.Client) (faults []string) {
+	t.Helper()
 	ctx := cluster.Within(t, 3*time.Minute)
 	latencies := make([]time.Duration, int(sustainedRate*sustainedTime.Seconds()))
 	statuses := make([]int, len(latencies))
@@ -54,13 +73,14 @@ func TestKeepsUpWith2000RegistrationsASecond(t *testing.T) {
 	t.Logf("%d registrations in %s: %.0f/s, %d refused; latency from when each was due: p50 %s, p99 %s",
 		len(latencies)-refused, took.Round(time.Millisecond), float64(len(latencies)-refused)/took.Seconds(), refused,
 		latencies[len(latencies)/2], latencies[len(latencies)*99/100])
-	// The load generator shares the machine: a moment's overload is shed, not failed on.
-	require.LessOrEqual(t, refused, len(latencies)/100, "refused registrations")
-	require.Less(t, took, sustainedTime*11/10, "the rate was not held")
-
-	requireFlatLag(t, samples)
-	requireFlatMemory(t, c, samples)
-	requireReadModelEqualsLog(t, c)
+	if took > sustainedTime*21/20 {
+		faults = append(faults, fmt.Sprintf("the rate was not held: %s for a minute's load", took))
+	}
+	if refused > len(latencies)/1000 {
+		faults = append(faults, fmt.Sprintf("%d registrations were refused", refused))
+	}
+	faults = append(faults, growingLag(t, samples)...)
+	return append(faults, growingMemory(t, c, samples)...)
 }
 
 // warmUp lets pools, caches and just-in-time compiled plans settle.
@@ -136,8 +156,8 @@ func behind(ctx context.Context, c *cluster.Cluster) (int64, error) {
 	return committed - readable, nil
 }
 
-// requireFlatLag compares the last third of the minute with the middle one.
-func requireFlatLag(t *testing.T, samples []snapshot) {
+// growingLag compares the last third of the minute with the middle one.
+func growingLag(t *testing.T, samples []snapshot) (faults []string) {
 	t.Helper()
 	require.Greater(t, len(samples), 30, "the run was not watched")
 	var lags []int64
@@ -148,11 +168,16 @@ func requireFlatLag(t *testing.T, samples []snapshot) {
 	middle, last := median(lags[third:2*third]), median(lags[2*third:])
 	t.Logf("events committed and not yet readable: median of the middle third %d, of the last third %d, most %d (%.0f ms of the load)",
 		middle, last, slices.Max(lags), float64(last)*1000/sustainedRate)
-	require.Less(t, last, int64(sustainedRate), "reads lag by more than a second of writes")
-	require.LessOrEqual(t, last, 2*middle+sustainedRate/10, "the lag grows")
+	if last >= sustainedRate {
+		faults = append(faults, "reads lag by more than a second of writes")
+	}
+	if last > 2*middle+sustainedRate/10 {
+		faults = append(faults, "the lag grows")
+	}
+	return faults
 }
 
-func requireFlatMemory(t *testing.T, c *cluster.Cluster, samples []snapshot) {
+func growingMemory(t *testing.T, c *cluster.Cluster, samples []snapshot) (faults []string) {
 	t.Helper()
 	third := len(samples) / 3
 	for i, p := range c.Processes() {
@@ -162,9 +187,14 @@ func requireFlatMemory(t *testing.T, c *cluster.Cluster, samples []snapshot) {
 		}
 		middle, last := median(resident[third:2*third]), median(resident[2*third:])
 		t.Logf("%s: resident median of the middle third %d MiB, of the last third %d MiB, peak %d MiB", p.Name, middle, last, p.PeakMiB())
-		require.LessOrEqual(t, last, middle*5/4+16, "%s grows", p.Name)
-		require.Less(t, p.PeakMiB(), int64(512), "%s is large", p.Name)
+		if last > middle*5/4+16 {
+			faults = append(faults, p.Name+" grows")
+		}
+		if p.PeakMiB() >= 512 {
+			faults = append(faults, p.Name+" is large")
+		}
 	}
+	return faults
 }
 
 func median(values []int64) int64 {
