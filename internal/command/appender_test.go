@@ -322,6 +322,40 @@ func TestHungLogIsGivenUp(t *testing.T) {
 	require.Equal(t, eventlog.Appended, o.Verdict)
 }
 
+// A log that cannot be reached is answered for soon, as what it certainly did
+// not do; once there was doubt, nothing that it says later ends that.
+func TestUnreachableLogIsAnsweredSoon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := &probe{log: w.log}
+	a := w.appender(p, command.AppenderConfig{MaxWait: patience, ResolveFor: patience})
+	p.onBefore(func(context.Context, []eventlog.Append) error {
+		return fmt.Errorf("%w: connection refused", eventlog.ErrUntouched)
+	})
+	began := time.Now()
+	_, err := a.Append(t.Context(), begin())
+	require.ErrorIs(t, err, eventlog.ErrUntouched)
+	require.Less(t, time.Since(began), patience/4)
+
+	item := begin()
+	began = time.Now()
+	_, err = w.log.AppendBatch(t.Context(), []eventlog.Append{item}) // the first call commits, and its answer is lost
+	require.NoError(t, err)
+	calls := 0
+	p.onBefore(func(context.Context, []eventlog.Append) error {
+		if calls++; calls == 1 {
+			return fmt.Errorf("%w: answer lost", eventlog.ErrUnavailable)
+		}
+		if time.Since(began) < 2*time.Second {
+			return fmt.Errorf("%w: connection refused", eventlog.ErrUntouched)
+		}
+		return nil
+	})
+	o, err := a.Append(t.Context(), item)
+	require.NoError(t, err, "it was committed all along")
+	require.Equal(t, eventlog.Appended, o.Verdict)
+}
+
 // Connections break again and again, before, during and after commits; each
 // command is answered with its own outcome all the same, and done once.
 func TestBrokenConnectionsLoseNothing(t *testing.T) {

@@ -14,6 +14,10 @@ import (
 const (
 	resolvePauseFloor   = 10 * time.Millisecond
 	resolvePauseCeiling = 500 * time.Millisecond
+	// reachPatience is how long a log that cannot be reached is tried again
+	// before its commands are answered: long enough for a connection that broke,
+	// too short for clients to pile up while a server restarts.
+	reachPatience = time.Second
 )
 
 // errPanicked is what a panic in the log comes back as: like a connection
@@ -34,7 +38,7 @@ func (a *Appender) commit(ctx context.Context, batch []*submission) {
 // The log knows an item it has committed by its event ids, so calling again
 // with the same items is safe, and so is splitting a batch.
 func (a *Appender) settle(ctx context.Context, batch []*submission, doubt error) {
-	pause := resolvePauseFloor
+	pause, began := resolvePauseFloor, time.Now()
 	for tries := 1; ; tries++ {
 		if ctx.Err() != nil {
 			a.fail(ctx, batch, fmt.Errorf("%w: no time left to commit: %w", ErrOverloaded, ctx.Err()), doubt)
@@ -45,9 +49,13 @@ func (a *Appender) settle(ctx context.Context, batch []*submission, doubt error)
 			a.deliver(batch, outcomes)
 			return
 		}
-		inDoubt := errors.Is(err, ErrUnavailable)
-		if inDoubt {
+		inDoubt, untouched := errors.Is(err, ErrUnavailable), errors.Is(err, eventlog.ErrUntouched)
+		if inDoubt && !untouched {
 			doubt = err
+		}
+		if untouched && doubt == nil && time.Since(began) > reachPatience {
+			a.fail(ctx, batch, err, nil)
+			return
 		}
 		// An error that is about one item must not fail the others, and only a
 		// call without it tells which one it is about.

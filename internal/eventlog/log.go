@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +17,10 @@ import (
 // time. Nothing is known of the operation's effect unless the caller knows
 // that it never began.
 var ErrUnavailable = errors.New("event log unavailable")
+
+// ErrUntouched is an ErrUnavailable of which more is known: the log did nothing,
+// and nothing that was asked of it is still under way.
+var ErrUntouched = fmt.Errorf("%w: nothing was done", ErrUnavailable)
 
 // ClaimKind is what a claim makes unique.
 type ClaimKind int16
@@ -146,8 +151,8 @@ var ErrMisuse = errors.New("malformed batch")
 // broke during COMMIT resolves the doubt by calling again with the very same
 // items.
 //
-// Its error means that no item was committed, unless it wraps ErrUnavailable:
-// then each may have been.
+// Its error means that no item was committed, unless it wraps ErrUnavailable
+// and not ErrUntouched: then each may have been.
 type Appender interface {
 	AppendBatch(ctx context.Context, items []Append) ([]Outcome, error)
 }

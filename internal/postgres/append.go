@@ -73,13 +73,16 @@ func (l *Log) append(ctx context.Context, items []eventlog.Append) ([]eventlog.O
 		case faultRace:
 			lost = 0
 		case faultLost:
-			doubt = true
+			doubt = doubt || !errors.Is(err, errNoConnection)
 			if lost++; lost == 2 {
 				// One broken connection is an accident; after two, the idle
 				// ones are probably as dead, and each would cost a run.
 				l.pool.Reset()
 			}
 		case faultBusy:
+			if !doubt {
+				return nil, fmt.Errorf("append: %w: %w", eventlog.ErrUntouched, err)
+			}
 			return nil, logError("append", err)
 		case faultOther:
 			if doubt {
@@ -87,9 +90,13 @@ func (l *Log) append(ctx context.Context, items []eventlog.Append) ([]eventlog.O
 			}
 			return nil, fmt.Errorf("append: %w", err)
 		}
-		if run == maxAppendRuns || !pause(ctx, run) {
-			return nil, fmt.Errorf("append: %w after %d runs: %w", eventlog.ErrUnavailable, run, err)
+		if run < maxAppendRuns && pause(ctx, run) {
+			continue
 		}
+		if !doubt {
+			return nil, fmt.Errorf("append: %w after %d runs: %w", eventlog.ErrUntouched, run, err)
+		}
+		return nil, fmt.Errorf("append: %w after %d runs: %w", eventlog.ErrUnavailable, run, err)
 	}
 }
 
@@ -106,10 +113,8 @@ func (l *Log) appendAround(ctx context.Context, items []eventlog.Append, cause e
 	}
 	second, err := l.append(ctx, items[half:])
 	if err != nil {
-		if !errors.Is(err, eventlog.ErrUnavailable) { // the first half is committed
-			err = fmt.Errorf("%w: %w", eventlog.ErrUnavailable, err)
-		}
-		return nil, err
+		// The first half is committed, so whatever err knows does not hold for all.
+		return nil, fmt.Errorf("%w: second half: %s", eventlog.ErrUnavailable, err.Error())
 	}
 	return append(first, second...), nil
 }
@@ -128,6 +133,9 @@ type appendRow struct {
 	created  []time.Time
 }
 
+// errNoConnection tells that a run ended before anything was sent.
+var errNoConnection = errors.New("no connection")
+
 func (l *Log) appendOnce(ctx context.Context, items []eventlog.Append, args []any) ([]eventlog.Outcome, error) {
 	if _, has := ctx.Deadline(); !has {
 		var cancel context.CancelFunc
@@ -136,7 +144,7 @@ func (l *Log) appendOnce(ctx context.Context, items []eventlog.Append, args []an
 	}
 	conn, err := l.pool.Acquire(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
 	}
 	defer conn.Release()
 	pid := conn.Conn().PgConn().PID()

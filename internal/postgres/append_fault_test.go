@@ -277,6 +277,7 @@ func requireUnavailable(t *testing.T, log *postgres.Log) {
 	for _, call := range []func(context.Context) error{
 		func(ctx context.Context) error {
 			_, err := log.AppendBatch(ctx, []eventlog.Append{registration()})
+			require.ErrorIs(t, err, eventlog.ErrUntouched, "nothing reached the server")
 			return err
 		},
 		func(ctx context.Context) error { _, err := log.Load(ctx, registration().CustomerID, 0); return err },
@@ -309,7 +310,7 @@ func TestLockedStreamIsUnavailable(t *testing.T) {
 	require.NoError(t, err)
 	second := following(first)
 	_, err = log.AppendBatch(ctx, []eventlog.Append{second})
-	require.ErrorIs(t, err, eventlog.ErrUnavailable)
+	require.ErrorIs(t, err, eventlog.ErrUntouched, "each run was rolled back")
 	require.NoError(t, tx.Rollback(ctx))
 	outcomes, err := log.AppendBatch(ctx, []eventlog.Append{second})
 	require.NoError(t, err)
