@@ -19,6 +19,7 @@ type opened struct {
 	entry    eventlog.Entry
 	shredded bool   // the customer's key is gone
 	poison   string // why it can never be applied; empty when it can
+	orphan   bool   // the log has not all events before it; poison says so too
 }
 
 // part is consecutive events of one lane: all there are after previous, up to
@@ -112,7 +113,7 @@ func (d *Delta) foldCustomer(v View, id customer.ID, events []opened, passOver b
 		case halted:
 			parked.LastVersion = max(parked.LastVersion, version)
 			continue
-		case version > row.Data.Version+1:
+		case version > row.Data.Version+1 && !e.orphan:
 			return &errGap{customer: id, after: row.Data.Version}
 		}
 		next, history, err := apply(row, e, passOver)

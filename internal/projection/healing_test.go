@@ -158,3 +158,32 @@ func TestLettingACustomerGoIsNotHiddenByWhatAnotherProcessCached(t *testing.T) {
 	w.start(old)
 	w.cachedAsRead(r, ada)
 }
+
+func TestAHoleInTheLogHaltsItsCustomerAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ada := w.register("ada@example.com")
+	w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"})
+	w.append(ada, customer.Renamed{At: w.now(), FirstName: "Augusta"})
+	bob := w.register("bob@example.com")
+	for laneOf(bob) != laneOf(ada) {
+		bob = w.register("bob@example.com")
+	}
+	_, err := w.owner.Exec(w.ctx, `
+		DELETE FROM eventlog.positions WHERE event = (SELECT id FROM eventlog.events WHERE customer_id = $1 AND version = 2)`, ada.id)
+	require.NoError(t, err)
+	p := w.projector()
+	w.start(p)
+	w.caughtUp()
+	require.Equal(t, customer.Version(1), w.entry(bob.id).Version)
+	require.Equal(t, customer.Version(1), w.entry(ada.id).Version)
+	list, err := p.Parked(w.ctx)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, ada.id, list[0].CustomerID)
+	require.Equal(t, customer.Version(3), list[0].Version)
+	require.Contains(t, list[0].Reason, "missing from the log")
+	_, err = p.Retry(w.ctx, ada.id)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, projection.ErrNotParked, "it stays where it is")
+}

@@ -51,7 +51,7 @@ func (l *lane) batch(ctx context.Context, b eventlog.Batch) error {
 	}
 	defer l.turn.Release(1)
 	for {
-		err := l.apply(ctx, b.Previous, b.Last, b.Events)
+		err := l.apply(ctx, b.Previous, b.Last, b.Events, false)
 		missing := (*errMissing)(nil)
 		if !errors.As(err, &missing) {
 			return err
@@ -88,7 +88,7 @@ func (l *lane) heal(ctx context.Context, after, through eventlog.Position) (int,
 			return applied, nil
 		}
 		last := events[len(events)-1].Position
-		if err := l.apply(ctx, after, last, events); err != nil {
+		if err := l.apply(ctx, after, last, events, true); err != nil {
 			return applied, err
 		}
 		applied += len(events)
@@ -99,8 +99,10 @@ func (l *lane) heal(ctx context.Context, after, through eventlog.Position) (int,
 
 // apply applies events, which are all of the lane's after previous up to last.
 // It returns *errMissing when the checkpoint is before previous. The cache is
-// written after the commit; what it misses is repaired later.
-func (l *lane) apply(ctx context.Context, previous, last eventlog.Position, events []eventlog.Sequenced) error {
+// written after the commit; what it misses is repaired later. A customer whose
+// events do not join is halted if the log itself said so, for it will not say
+// anything else the next time; a message is only refused.
+func (l *lane) apply(ctx context.Context, previous, last eventlog.Position, events []eventlog.Sequenced, fromLog bool) error {
 	// What the checkpoint is known to be past is not worth opening.
 	for len(events) > 0 && events[0].Position <= l.hint {
 		previous, events = events[0].Position, events[1:]
@@ -143,7 +145,12 @@ func (l *lane) apply(ctx context.Context, previous, last eventlog.Position, even
 			if fetched == nil {
 				fetched = map[customer.ID][]opened{}
 			}
-			if err := l.fetch(ctx, gap, fetched); err != nil {
+			err := l.fetch(ctx, gap, fetched)
+			switch {
+			case errors.Is(err, errForeign) && fromLog:
+				orphan(ready, gap)
+				orphan(fetched[gap.customer], gap)
+			case err != nil:
 				return err
 			}
 		case errors.Is(err, ErrRejected) && !rejected:
@@ -171,6 +178,15 @@ func (l *lane) fetch(ctx context.Context, gap *errGap, fetched map[customer.ID][
 		"customer_id", gap.customer, "after_version", gap.after, "events", len(events))
 	fetched[gap.customer] = events
 	return nil
+}
+
+// orphan makes a customer's events behind a gap ones that nothing comes before.
+func orphan(events []opened, gap *errGap) {
+	for i := range events {
+		if e := &events[i]; e.entry.CustomerID == gap.customer && e.entry.Version > gap.after {
+			e.orphan, e.poison = true, "earlier events are missing from the log"
+		}
+	}
 }
 
 // blame finds the customers whose changes the store refuses, by trying each
