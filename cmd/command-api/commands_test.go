@@ -190,6 +190,11 @@ func TestPreferMinimal(t *testing.T) {
 		require.NotEmpty(t, a.Body)
 		require.Empty(t, a.Header.Get("Preference-Applied"), prefer)
 	}
+	a := w.Do(t, "PATCH", "/v1/customers/"+d.ID, `{"last_name": "x"}`, "Prefer: return=representation")
+	require.Equal(t, "return=representation", a.Header.Get("Preference-Applied"))
+	a = w.Do(t, "DELETE", "/v1/customers/"+d.ID, "", "Prefer: return=representation")
+	require.Equal(t, 204, a.StatusCode)
+	require.Empty(t, a.Header.Get("Preference-Applied"), "there is no representation to return")
 }
 
 func TestOperationsAnswer(t *testing.T) {

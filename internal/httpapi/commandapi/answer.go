@@ -28,7 +28,8 @@ func newCommandAnswer(r command.Result, asked asked) (*commandAnswer, error) {
 		// What was not written has nothing to wait for.
 		a.header[httpapi.HeaderToken] = eventlog.Token{CustomerID: r.Data.ID, Version: r.Data.Version}.String()
 	}
-	if prefer.Return != "" {
+	// An answer that never has a body is minimal, whatever was preferred.
+	if prefer.Return == "minimal" || prefer.Return != "" && a.status != http.StatusNoContent {
 		a.header[httpapi.HeaderPreferenceApplied] = "return=" + prefer.Return
 	}
 	if asked.location != nil {
