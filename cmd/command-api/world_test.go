@@ -115,7 +115,20 @@ type document struct {
 	Phone     *string
 	Metadata  map[string]string
 	Tags      []string
-	Addresses []struct{ ID string }
+	Addresses []address
+	Status    string
+	// Of these there is always one in what full registers.
+	ExternalID string `json:"external_id"`
+	Consents   map[string]struct {
+		Granted bool
+		At      string
+	}
+	UpdatedAt string `json:"updated_at"`
+}
+
+type address struct {
+	ID, Country, Label string
+	DefaultFor         []string `json:"default_for"`
 }
 
 func (w *world) register(t *testing.T) document {

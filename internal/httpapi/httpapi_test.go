@@ -251,3 +251,24 @@ func FuzzFraming(f *testing.F) {
 		require.Equal(t, want, got, "how the bytes arrive makes no difference")
 	})
 }
+
+func TestStreamingOutlivesARequestsTimeAndEndsWithItsClient(t *testing.T) {
+	t.Parallel()
+	var seen context.Context
+	app, _ := appWith(t, Options{}, func(c echo.Context) error {
+		seen = Streaming(c.Request().Context())
+		_, bounded := c.Request().Context().Deadline()
+		require.True(t, bounded)
+		return c.NoContent(http.StatusOK)
+	})
+	client, gone := context.WithCancel(t.Context())
+	app.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/test", nil).WithContext(client))
+	_, bounded := seen.Deadline()
+	require.False(t, bounded)
+	require.NoError(t, seen.Err())
+	require.Equal(t, "dev", PrincipalOf(seen))
+	require.NotEmpty(t, TraceOf(seen).ID)
+	gone()
+	require.ErrorIs(t, seen.Err(), context.Canceled)
+	require.Equal(t, t.Context(), Streaming(t.Context()), "any other context is left as it is")
+}

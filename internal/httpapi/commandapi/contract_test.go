@@ -63,6 +63,13 @@ func variants() map[string][]string {
 			`[{"line1": "", "city": "x", "country": "IE"}]`, `[{"line1": "x", "city": "x", "country": "IRL"}]`, `[` + strings.TrimSuffix(strings.Repeat(strings.Trim(address(""), "[]")+",", 21), ",") + `]`,
 		},
 		"unknown": {`1`},
+		// Of an address, a consent and a reason.
+		"line1": append([]string{`"x"`, `""`, `null`, text("é", 200), text("é", 201)}, wrong...), "line2": append([]string{`""`, `null`, text("x", 201)}, wrong...),
+		"city": append([]string{`"x"`, `""`, text("x", 101)}, wrong...), "state": append([]string{`""`, text("x", 101)}, wrong...),
+		"country": append([]string{`"IE"`, `"ie"`, `"IRL"`, `""`}, wrong...), "label": append([]string{`"home"`, text("x", 41)}, wrong...),
+		"default_for": {`[]`, `["shipping", "billing"]`, `["x"]`, `"billing"`, `[1]`, `null`},
+		"granted":     {`true`, `false`, `"true"`, `1`, `null`}, "source": append([]string{`""`, `null`, text("é", 500), text("é", 501)}, wrong...),
+		"wording": append([]string{`""`, `"a\nb"`, text("x", 2000), text("x", 2001)}, wrong...), "reason": append([]string{`"x"`, `""`, `null`, text("é", 500), text("é", 501)}, wrong...),
 	}
 }
 
@@ -79,18 +86,25 @@ func TestVerdictsAgreeWithTheContract(t *testing.T) {
 	t.Parallel()
 	doc := httpapitest.Document(t)
 	compared := 0
+	least := map[string]map[string]string{
+		"Registration": {"email": `"a@example.com"`, "last_name": `"x"`, "first_name": `"y"`},
+		"AddressInput": {"line1": `"x"`, "city": `"x"`, "country": `"IE"`},
+		"ConsentInput": {"granted": `true`},
+		"ReasonInput":  {"reason": `"x"`},
+	}
 	for schema, body := range map[string]func() any{
 		"Registration":  func() any { return new(Registration) },
 		"CustomerPatch": func() any { return new(CustomerPatch) },
+		"AddressInput":  func() any { return new(AddressInput) },
+		"ConsentInput":  func() any { return new(ConsentInput) },
+		"ReasonInput":   func() any { return new(ReasonInput) },
 	} {
 		for field, values := range variants() {
 			for _, value := range values {
 				members := map[string]json.RawMessage{field: json.RawMessage(value)}
-				if schema == "Registration" {
-					for name, least := range map[string]string{"email": `"a@example.com"`, "last_name": `"x"`, "first_name": `"y"`} {
-						if _, there := members[name]; !there {
-							members[name] = json.RawMessage(least)
-						}
+				for name, value := range least[schema] {
+					if _, there := members[name]; !there {
+						members[name] = json.RawMessage(value)
 					}
 				}
 				text, err := json.Marshal(members)
@@ -116,7 +130,7 @@ func FuzzBodies(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, body := range []any{new(Registration), new(CustomerPatch)} {
+		for _, body := range []any{new(Registration), new(CustomerPatch), new(AddressInput), new(ConsentInput), new(ReasonInput)} {
 			shape, err := strictjson.Decode([]byte(text), body)
 			if err != nil {
 				continue

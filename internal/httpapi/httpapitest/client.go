@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebrahem-outlook/customer-service/api"
+	"github.com/ebrahem-outlook/customer-service/internal/httpapi"
 )
 
 // Client sends requests to one server.
@@ -153,10 +154,19 @@ func (c *Client) Check(t testing.TB, req *http.Request, a *Answer) {
 	if err != nil || minimal || unserved || req.Method == http.MethodHead {
 		return // not a route, or no body to check
 	}
+	media := a.Header.Get("Content-Type")
+	if media == httpapi.MediaNDJSON {
+		line := route.Operation.Responses.Status(a.StatusCode).Value.Content.Get(media).Schema.Value
+		for text := range bytes.Lines(a.Body) {
+			require.NoError(t, line.VisitJSON(decoded(t, text), openapi3.EnableJSONSchema2020()), "%s", text)
+		}
+	}
 	input := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: asked, PathParams: params, Route: route},
 		Status:                 a.StatusCode, Header: a.Header,
-		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: strings.HasPrefix(a.Header.Get("Content-Type"), "text/")},
+		Options: &openapi3filter.Options{
+			IncludeResponseStatus: true, ExcludeResponseBody: strings.HasPrefix(media, "text/") || media == httpapi.MediaNDJSON,
+		},
 	}
 	input.SetBodyBytes(a.Body)
 	require.NoError(t, openapi3filter.ValidateResponse(context.Background(), input))
