@@ -63,11 +63,13 @@ func (e Entry) Err() error {
 // Reader reads the read model.
 //
 // Entry answers ErrNotFound for a customer it does not have, and deleted and
-// erased ones with their status. Versions answers for those among the
-// customers named that it has. Freshness is one consistent view of how far the
+// erased ones with their status. Erasure answers it likewise, with the record of
+// an erasure once that was applied, else nil. Versions answers for those among
+// the customers named that it has. Freshness is one consistent view of how far the
 // read model is. Every other error wraps ErrUnavailable.
 type Reader interface {
 	Entry(ctx context.Context, id customer.ID) (Entry, error)
+	Erasure(ctx context.Context, id customer.ID) (customer.Version, customer.Status, *customer.Erasure, error)
 	Versions(ctx context.Context, ids []customer.ID) (map[customer.ID]customer.Version, error)
 	Freshness(ctx context.Context) (Freshness, error)
 }

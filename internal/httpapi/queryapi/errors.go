@@ -17,6 +17,7 @@ func refusalOf(err error) *httpapi.Refusal {
 		{Err: query.ErrNotFound, Code: api.CustomerNotFound},
 		{Err: query.ErrDeleted, Code: api.CustomerDeleted},
 		{Err: query.ErrErased, Code: api.CustomerErased},
+		{Err: query.ErrNotErased, Code: api.StateConflict},
 		{Err: query.ErrOverloaded, Code: api.Overloaded},
 		{Err: query.ErrTooManyTokens, Code: api.InvalidToken},
 		{Err: query.ErrUnavailable, Code: api.Unavailable},

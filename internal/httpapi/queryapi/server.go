@@ -18,6 +18,7 @@ import (
 // Queries is what the API serves; *query.Service is one.
 type Queries interface {
 	Get(ctx context.Context, id customer.ID, tokens []eventlog.Token, wait time.Duration) (query.Entry, error)
+	Erasure(ctx context.Context, id customer.ID, tokens []eventlog.Token, wait time.Duration) (query.Erasure, error)
 	Lag() time.Duration
 }
 
