@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -22,7 +23,8 @@ import (
 //
 // Wrap names the key it used; Unwrap is given that name back. Both bind the
 // result to associated. Unwrap fails with ErrUnreadable when the data is not
-// what Wrap returned, and with another error when it cannot tell.
+// what Wrap returned, and with another error, ErrUnknownKey among them, when it
+// cannot tell.
 type Wrapper interface {
 	Wrap(key, associated []byte) (wrapped []byte, kek string, err error)
 	Unwrap(wrapped []byte, kek string, associated []byte) (key []byte, err error)
@@ -98,41 +100,83 @@ func LoadKeyring(path string) (*Keyring, error) {
 }
 
 func loadKeyring(path string) (*Keyring, error) {
-	handle, err := os.Open(path) //nolint:gosec // the operator's own configuration
+	keys, digests, err := readKeyring(path)
 	if err != nil {
 		return nil, err
+	}
+	w := &fileWrapper{path: path}
+	w.keys.Store(keys)
+	w.looked.Store(time.Now().UnixNano())
+	r, err := NewKeyring(w, digests)
+	if err != nil {
+		return nil, err
+	}
+	mark := r.Digest("keyring file")
+	w.read = func() (*keySet, error) {
+		keys, digests, err := readKeyring(path)
+		if err != nil {
+			return nil, err
+		}
+		other, err := NewKeyring(w, digests)
+		if err != nil {
+			return nil, err
+		}
+		// With other digests it is another deployment's, and every claim is unknown to it.
+		if other.Digest("keyring file") != mark {
+			return nil, errors.New("the file was replaced by another keyring")
+		}
+		return keys, nil
+	}
+	return r, nil
+}
+
+// readKeyring reads both keysets of a file, and what the file is.
+func readKeyring(path string) (*keySet, *keyset.Handle, error) {
+	content, info, err := readFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(content)
+	_, kek, digests, err := parseFile(content)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := newKeySet(kek, info)
+	if err != nil {
+		return nil, nil, fmt.Errorf("key_encryption: %w", err)
+	}
+	return keys, digests, nil
+}
+
+func readFile(path string) ([]byte, os.FileInfo, error) {
+	handle, err := os.Open(path) //nolint:gosec // the operator's own configuration
+	if err != nil {
+		return nil, nil, err
 	}
 	defer func() { _ = handle.Close() }()
 	info, err := handle.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// A group may read: that is how an orchestrator mounts secrets for a non-root user.
 	if info.Mode().Perm()&0o037 != 0 {
-		return nil, ErrExposed
+		return nil, nil, ErrExposed
 	}
 	content, err := io.ReadAll(io.LimitReader(handle, maxFileSize))
-	if err != nil {
-		return nil, err
-	}
-	defer clear(content)
-	var f file
+	return content, info, err
+}
+
+func parseFile(content []byte) (f file, kek, digests *keyset.Handle, err error) {
 	if err := json.Unmarshal(content, &f); err != nil {
-		return nil, errors.New("not a keyring") // the cause may quote it
+		return f, nil, nil, errors.New("not a keyring") // the cause may quote it
 	}
-	kek, err := readKeyset(f.KEK)
-	if err != nil {
-		return nil, fmt.Errorf("key_encryption: %w", err)
+	if kek, err = readKeyset(f.KEK); err != nil {
+		return f, nil, nil, fmt.Errorf("key_encryption: %w", err)
 	}
-	digests, err := readKeyset(f.Digests)
-	if err != nil {
-		return nil, fmt.Errorf("digests: %w", err)
+	if digests, err = readKeyset(f.Digests); err != nil {
+		return f, nil, nil, fmt.Errorf("digests: %w", err)
 	}
-	wrapper, err := newFileWrapper(kek)
-	if err != nil {
-		return nil, fmt.Errorf("key_encryption: %w", err)
-	}
-	return NewKeyring(wrapper, digests)
+	return f, kek, digests, nil
 }
 
 // NewKeyring puts a keyring together from any wrapper and a Tink PRF keyset

@@ -71,7 +71,10 @@ func TestWrappedKeyBelongsToItsCustomerAndKeyring(t *testing.T) {
 	_, err = ring.Unwrap(uuid.Must(uuid.NewV7()), wrapped)
 	require.ErrorIs(t, err, privacy.ErrUnreadable)
 	_, err = stranger.Unwrap(id, wrapped)
-	require.ErrorIs(t, err, privacy.ErrUnreadable)
+	require.ErrorIs(t, err, privacy.ErrUnknownKey)
+	wrapped.KEK = "file:1"
+	_, err = ring.Unwrap(id, wrapped)
+	require.ErrorIs(t, err, privacy.ErrUnreadable, "the row contradicts itself")
 	_, err = ring.Unwrap(id, eventlog.WrappedKey{})
 	require.ErrorIs(t, err, privacy.ErrUnreadable)
 }
