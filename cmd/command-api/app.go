@@ -112,7 +112,7 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 		process.OnStop(func() error { pool.Close(); relayPool.Close(); return nil }),
 		process.OnStop(publisher.Close),
 		process.OnStop(func() error { commands.Close(); return nil }),
-		appender, snapshots, carrier, sweep, health, server,
+		appender, snapshots, carrier, sweep, forgetting(log, events, commands), health, server,
 	}}, nil
 }
 
