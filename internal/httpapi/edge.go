@@ -108,7 +108,11 @@ func (e *edge) access(c echo.Context, begun time.Time, err error) {
 		attrs = append(attrs, slog.String("customer_id", id.String()))
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("code", string(refusalOf(err, e.own).Code)))
+		code := refusalOf(err, e.own).Code
+		attrs = append(attrs, slog.String("code", string(code)))
+		if code == api.Unavailable { // clients are not told why, so it is said here
+			attrs = append(attrs, slog.String("error", err.Error()))
+		}
 	}
 	level := slog.LevelInfo
 	if status < http.StatusBadRequest && (c.Path() == "/livez" || c.Path() == "/readyz") {

@@ -5,8 +5,10 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -85,11 +87,24 @@ func (l *Loop) Stop(ctx context.Context) error {
 	}
 }
 
+// guarded is one run, whose panic is an error like others: one broken part must
+// not take the process's other parts with it.
+func (l *Loop) guarded(ctx context.Context) (rest time.Duration, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			// A panic's value may be anything that was being worked on.
+			err = fmt.Errorf("panic: %T", cause)
+			l.log.ErrorContext(ctx, "loop panicked", "loop", l.name, "stack", string(debug.Stack()))
+		}
+	}()
+	return l.once(ctx)
+}
+
 func (l *Loop) run(ctx context.Context, done chan<- struct{}) {
 	defer close(done)
 	backoff := backoffFloor
 	for ctx.Err() == nil {
-		rest, err := l.once(ctx)
+		rest, err := l.guarded(ctx)
 		wake := l.wake
 		switch {
 		case ctx.Err() != nil:

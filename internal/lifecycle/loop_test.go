@@ -35,6 +35,23 @@ func TestLoopRestsAndWakes(t *testing.T) {
 	})
 }
 
+func TestLoopSurvivesAPanic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		runs := 0
+		loop := lifecycle.NewLoop("test", slog.New(slog.DiscardHandler), func(context.Context) (time.Duration, error) {
+			if runs++; runs == 1 {
+				panic("broken")
+			}
+			return time.Hour, nil
+		})
+		require.NoError(t, loop.Start(t.Context()))
+		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		require.NoError(t, loop.Stop(t.Context()))
+		require.Equal(t, 2, runs)
+	})
+}
+
 func TestLoopBacksOffWhileFailing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

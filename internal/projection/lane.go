@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -26,6 +27,8 @@ type lane struct {
 	id  eventlog.Lane
 	p   *Projector
 	log *slog.Logger
+
+	ahead atomic.Bool // it was found beyond the log's head, and said so
 
 	// turn lets one apply run at a time in this process; other processes are kept
 	// out by the checkpoint's lock. A catch-up may hold it for minutes, so those

@@ -254,6 +254,10 @@ func (p *Projector) beatOnce(ctx context.Context) (time.Duration, error) {
 	}
 	for _, l := range p.lanes {
 		f := query.LaneFreshness{Lane: l.id, Head: max(heads[l.id], at[l.id]), Applied: at[l.id]}
+		if at[l.id] > heads[l.id] && !l.ahead.Swap(true) {
+			l.log.ErrorContext(ctx, "the read model is ahead of the log, which was probably restored from a backup: "+
+				"drop the schema readmodel and run 'projector migrate' to fill it anew", "applied", at[l.id], "head", heads[l.id])
+		}
 		if f.Head > f.Applied {
 			oldest, err := p.log.ReadLane(ctx, l.id, f.Applied, 0, 1)
 			if err != nil {

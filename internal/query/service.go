@@ -216,6 +216,11 @@ func (s *Service) await(ctx context.Context, tokens []eventlog.Token, wait time.
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
+		select {
+		case <-w.done: // at the very last moment
+			return nil
+		default:
+		}
 		if s.poller.failing.Load() {
 			return ErrUnavailable
 		}
