@@ -163,7 +163,7 @@ func TestSnapshotsTellNobodyAnything(t *testing.T) {
 	require.NoError(t, err)
 	w.awaitSnapshot(id, 300)
 	require.Zero(t, w.count("SELECT count(*) FROM eventlog.snapshots WHERE position('ada@example.com'::bytea IN state) > 0"))
-	_, err = s.Execute(ctx, asking(), id, erase)
+	_, err = s.Erase(ctx, asking(), id, "asked for")
 	require.NoError(t, err)
 	require.Zero(t, w.count("SELECT count(*) FROM eventlog.snapshots"), "gone with the key")
 	_, err = s.Change(ctx, asking(), id, rename("Ada"))

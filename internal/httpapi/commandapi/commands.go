@@ -67,7 +67,7 @@ func (s *server) AddAddress(ctx context.Context, in AddAddressRequestObject) (Ad
 		operation: "addAddress", id: in.Id, params: params(in.Params), body: in.Body, success: http.StatusCreated, location: lastAddressAt,
 	}, func(ctx context.Context, req command.Request, id customer.ID) (command.Result, error) {
 		res, err := s.commands.AddAddress(ctx, req, id, args)
-		return res, aboutTheWhole(err, "/addresses")
+		return res, aboutTheWhole(err)
 	})
 }
 
@@ -104,8 +104,7 @@ func (s *server) AddTag(ctx context.Context, in AddTagRequestObject) (AddTagResp
 	}
 	return s.run(ctx, asked{operation: "addTag", id: in.Id, part: in.Tag, params: params(in.Params)},
 		func(ctx context.Context, req command.Request, id customer.ID) (command.Result, error) {
-			res, err := s.commands.Tag(ctx, req, id, tag)
-			return res, aboutTheWhole(err, "/tags")
+			return s.commands.Tag(ctx, req, id, tag)
 		})
 }
 
@@ -169,16 +168,16 @@ func (s *server) EraseCustomer(ctx context.Context, in EraseCustomerRequestObjec
 		})
 }
 
-// aboutTheWhole moves the domain's violations from a collection of the customer
-// to the whole request: what was sent is one item of it.
-func aboutTheWhole(err error, collection string) error {
+// aboutTheWhole moves the domain's violations from the customer's addresses to
+// the body, which is one of them.
+func aboutTheWhole(err error) error {
 	broken, ok := errors.AsType[customer.Violations](err)
 	if !ok {
 		return err
 	}
 	out := make(customer.Violations, len(broken))
 	for i, v := range broken {
-		v.Pointer = strings.TrimPrefix(v.Pointer, collection)
+		v.Pointer = strings.TrimPrefix(v.Pointer, "/addresses")
 		out[i] = v
 	}
 	return out

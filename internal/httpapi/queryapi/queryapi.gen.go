@@ -212,7 +212,7 @@ type Fault struct {
 	// Detail What the value must be.
 	Detail string `json:"detail"`
 
-	// Pointer An RFC 6901 pointer into the body; empty for the whole of it.
+	// Pointer An RFC 6901 pointer into the body, empty for the whole of it; for a request without a body, into the customer.
 	Pointer string `json:"pointer"`
 }
 
