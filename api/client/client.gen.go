@@ -301,7 +301,7 @@ type Fault struct {
 
 // ImportResult What became of one line.
 type ImportResult struct {
-	// Id The customer; absent when the line failed.
+	// Id The customer; absent when the line failed, and when a dry run would register one.
 	Id *openapi_types.UUID `json:"id,omitempty"`
 
 	// Line The line's number, from 1.
@@ -957,9 +957,13 @@ type ClientInterface interface {
 	// ImportCustomersWithBody Import customers
 	//
 	// Takes one customer a line, as a registration has it, for as long as the client sends. A line whose `external_id`, or else whose
-	// `email`, belongs to a customer changes that customer; any other line registers one. Each line is answered by one line, in order,
-	// and stands for itself: good lines land whatever the bad ones do, so the status is 200 as soon as the stream begins. A line has at
-	// most 65,536 bytes; a longer one fails alone. Importing the same file again changes nothing.
+	// `email`, belongs to a customer updates that one: what the line leaves out stays, `null` removes, metadata is merged key by key,
+	// tags and addresses that it does not have are added, and consents are set channel by channel. Any other line registers a customer.
+	//
+	// Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
+	// 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
+	// nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
+	// be sent again.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1201,9 +1205,13 @@ func (c *Client) RegisterCustomer(ctx context.Context, params *RegisterCustomerP
 // ImportCustomersWithBody Import customers
 //
 // Takes one customer a line, as a registration has it, for as long as the client sends. A line whose `external_id`, or else whose
-// `email`, belongs to a customer changes that customer; any other line registers one. Each line is answered by one line, in order,
-// and stands for itself: good lines land whatever the bad ones do, so the status is 200 as soon as the stream begins. A line has at
-// most 65,536 bytes; a longer one fails alone. Importing the same file again changes nothing.
+// `email`, belongs to a customer updates that one: what the line leaves out stays, `null` removes, metadata is merged key by key,
+// tags and addresses that it does not have are added, and consents are set channel by channel. Any other line registers a customer.
+//
+// Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
+// 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
+// nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
+// be sent again.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3624,9 +3632,13 @@ type ClientWithResponsesInterface interface {
 	// ImportCustomersWithBodyWithResponse Import customers
 	//
 	// Takes one customer a line, as a registration has it, for as long as the client sends. A line whose `external_id`, or else whose
-	// `email`, belongs to a customer changes that customer; any other line registers one. Each line is answered by one line, in order,
-	// and stands for itself: good lines land whatever the bad ones do, so the status is 200 as soon as the stream begins. A line has at
-	// most 65,536 bytes; a longer one fails alone. Importing the same file again changes nothing.
+	// `email`, belongs to a customer updates that one: what the line leaves out stays, `null` removes, metadata is merged key by key,
+	// tags and addresses that it does not have are added, and consents are set channel by channel. Any other line registers a customer.
+	//
+	// Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
+	// 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
+	// nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
+	// be sent again.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6735,9 +6747,13 @@ func (c *ClientWithResponses) RegisterCustomerWithResponse(ctx context.Context, 
 // ImportCustomersWithBodyWithResponse Import customers
 //
 // Takes one customer a line, as a registration has it, for as long as the client sends. A line whose `external_id`, or else whose
-// `email`, belongs to a customer changes that customer; any other line registers one. Each line is answered by one line, in order,
-// and stands for itself: good lines land whatever the bad ones do, so the status is 200 as soon as the stream begins. A line has at
-// most 65,536 bytes; a longer one fails alone. Importing the same file again changes nothing.
+// `email`, belongs to a customer updates that one: what the line leaves out stays, `null` removes, metadata is merged key by key,
+// tags and addresses that it does not have are added, and consents are set channel by channel. Any other line registers a customer.
+//
+// Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
+// 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
+// nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
+// be sent again.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //

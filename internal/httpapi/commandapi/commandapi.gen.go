@@ -301,7 +301,7 @@ type Fault struct {
 
 // ImportResult What became of one line.
 type ImportResult struct {
-	// Id The customer; absent when the line failed.
+	// Id The customer; absent when the line failed, and when a dry run would register one.
 	Id *openapi_types.UUID `json:"id,omitempty"`
 
 	// Line The line's number, from 1.
