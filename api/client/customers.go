@@ -4,18 +4,31 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
-	"strconv"
 	"sync"
+	"time"
 )
 
-// maxTokens is how many customers' tokens a Customers remembers. The oldest is
-// forgotten first; a read then may be older than that write.
-const maxTokens = 10_000
+const (
+	// maxTokens is how many customers' tokens a Customers remembers. The oldest is
+	// forgotten first; a read then may be older than that write.
+	maxTokens = 10_000
+	// attemptTimeout bounds one attempt. A read may wait 10 s for its tokens.
+	attemptTimeout = 15 * time.Second
+	// maxDocument bounds what is read of an answer: a customer has at most 64 KiB
+	// a command, and grows by no more than the limits of its collections.
+	maxDocument = 4 << 20
+)
 
 // Customers is both APIs as one. It is safe for concurrent use.
+//
+// Every command carries an Idempotency-Key, so that it can be repeated: what
+// was interrupted, answered 429 or 503, or is still being worked on is tried
+// again after a growing pause, as Retry-After says, until the context ends or
+// WithAttempts is used up.
 type Customers struct {
-	commands, queries *ClientWithResponses
+	commands, queries *Client
 
 	mu     sync.Mutex
 	tokens map[string]string // by customer
@@ -25,97 +38,56 @@ type Customers struct {
 // NewCustomers returns a client of the command API and the query API at these
 // URLs, which are the same one when a gateway fronts both.
 func NewCustomers(commandURL, queryURL string, options ...ClientOption) (*Customers, error) {
-	commands, err := NewClientWithResponses(commandURL, options...)
+	commands, err := newRetrying(commandURL, options)
 	if err != nil {
 		return nil, fmt.Errorf("command API: %w", err)
 	}
-	queries, err := NewClientWithResponses(queryURL, options...)
+	queries, err := newRetrying(queryURL, options)
 	if err != nil {
 		return nil, fmt.Errorf("query API: %w", err)
 	}
 	return &Customers{commands: commands, queries: queries, tokens: make(map[string]string)}, nil
 }
 
-// Error is an answer that is no success. With a problem of the service's,
-// Code says which; without one (a proxy's answer, say) Code is empty.
-type Error struct {
-	Problem
-	StatusCode int
-	Header     http.Header
-}
-
-func (e *Error) Error() string {
-	if e.Code == "" {
-		return "customer service answered " + strconv.Itoa(e.StatusCode)
-	}
-	return fmt.Sprintf("customer service answered %d %s: %s (trace %s)", e.StatusCode, e.Code, e.Detail, e.TraceId)
-}
-
-// Register registers a customer. The idempotency key may be empty.
-func (c *Customers) Register(ctx context.Context, r Registration, idempotencyKey string) (*Customer, error) {
-	params := &RegisterCustomerParams{}
-	if idempotencyKey != "" {
-		params.IdempotencyKey = &idempotencyKey
-	}
-	resp, err := c.commands.RegisterCustomerWithResponse(ctx, params, r)
+func newRetrying(server string, options []ClientOption) (*Client, error) {
+	standard := WithHTTPClient(&http.Client{Timeout: attemptTimeout})
+	c, err := NewClient(server, append([]ClientOption{standard}, options...)...)
 	if err != nil {
 		return nil, err
 	}
-	return c.commanded(resp.HTTPResponse, resp.Body, resp.JSON201)
-}
-
-// Change changes a customer. With ifVersion above 0 it must be at that version,
-// or else the error's code is version-mismatch.
-func (c *Customers) Change(ctx context.Context, id string, p CustomerPatch, ifVersion int64) (*Customer, error) {
-	params := &ChangeCustomerParams{IfMatch: ifMatch(ifVersion)}
-	resp, err := c.commands.ChangeCustomerWithApplicationMergePatchPlusJSONBodyWithResponse(ctx, id, params, p)
-	if err != nil {
-		return nil, err
+	if _, chosen := c.Client.(*retrying); !chosen {
+		c.Client = &retrying{next: c.Client, attempts: defaultAttempts}
 	}
-	return c.commanded(resp.HTTPResponse, resp.Body, resp.JSON200)
-}
-
-// Delete deletes a customer, under the same condition as Change.
-func (c *Customers) Delete(ctx context.Context, id string, ifVersion int64) error {
-	resp, err := c.commands.DeleteCustomerWithResponse(ctx, id, &DeleteCustomerParams{IfMatch: ifMatch(ifVersion)})
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode() != http.StatusNoContent {
-		return failure(resp.HTTPResponse, resp.Body)
-	}
-	c.remember(id, resp.HTTPResponse.Header.Get("Consistency-Token"))
-	return nil
+	return c, nil
 }
 
 // Get reads a customer, never older than what this client last did to it.
-func (c *Customers) Get(ctx context.Context, id string) (*Customer, error) {
-	params := &GetCustomerParams{}
+func (c *Customers) Get(ctx context.Context, id string, options ...Option) (*Customer, error) {
+	return read[Customer](c, id, options, func(edit RequestEditorFn) (*http.Response, error) {
+		return c.queries.GetCustomer(ctx, id, nil, edit)
+	})
+}
+
+// Erasure reads the record of an erased customer.
+func (c *Customers) Erasure(ctx context.Context, id string, options ...Option) (*Erasure, error) {
+	return read[Erasure](c, id, options, func(edit RequestEditorFn) (*http.Response, error) {
+		return c.queries.GetErasure(ctx, id, nil, edit)
+	})
+}
+
+// Token is the consistency token of what this client last did to a customer,
+// empty if it knows none. Whoever gets it, in a message say, reads no older
+// state with After.
+func (c *Customers) Token(id string) string {
 	c.mu.Lock()
-	if token, ok := c.tokens[id]; ok {
-		params.ConsistencyToken = &token
-	}
-	c.mu.Unlock()
-	resp, err := c.queries.GetCustomerWithResponse(ctx, id, params)
-	if err != nil {
-		return nil, err
-	}
-	if resp.JSON200 == nil {
-		return nil, failure(resp.HTTPResponse, resp.Body)
-	}
-	return resp.JSON200, nil
+	defer c.mu.Unlock()
+	return c.tokens[id]
 }
 
-func (c *Customers) commanded(resp *http.Response, body []byte, customer *Customer) (*Customer, error) {
-	if customer == nil {
-		return nil, failure(resp, body)
-	}
-	c.remember(customer.Id.String(), resp.Header.Get("Consistency-Token"))
-	return customer, nil
-}
-
-func (c *Customers) remember(id, token string) {
-	if token == "" {
+// remember keeps the token of a command's answer. A dry run has none to wait for.
+func (c *Customers) remember(id string, answer http.Header) {
+	token := answer.Get("Consistency-Token")
+	if token == "" || answer.Get("Dry-Run") == "true" {
 		return
 	}
 	c.mu.Lock()
@@ -130,18 +102,26 @@ func (c *Customers) remember(id, token string) {
 	c.tokens[id] = token
 }
 
-func failure(resp *http.Response, body []byte) error {
-	e := &Error{StatusCode: resp.StatusCode, Header: resp.Header}
-	if err := json.Unmarshal(body, &e.Problem); err != nil {
-		e.Problem = Problem{}
+func read[T any](c *Customers, id string, options []Option, send func(RequestEditorFn) (*http.Response, error)) (*T, error) {
+	if token := c.Token(id); token != "" {
+		options = append([]Option{After(token)}, options...)
 	}
-	return e
+	res, err := send(editor(options))
+	if err != nil {
+		return nil, err
+	}
+	return decode[T](res)
 }
 
-func ifMatch(version int64) *IfMatch {
-	if version <= 0 {
-		return nil
+// decode reads an answer and closes it.
+func decode[T any](res *http.Response) (*T, error) {
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return nil, failure(res)
 	}
-	tag := `"` + strconv.FormatInt(version, 10) + `"`
-	return &tag
+	var out T
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxDocument)).Decode(&out); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return &out, nil
 }

@@ -1,4 +1,6 @@
 // Package client calls the service over HTTP. The operations are generated from
-// api/openapi.yaml; Customers puts the two APIs together and carries consistency
-// tokens, so that its user reads what it wrote. Retries are left to the caller.
+// api/openapi.yaml; Customers puts the two APIs together so that its user need
+// not think about what lies between them: it reads what it wrote, and a command
+// that met a lost connection, a restart or an overload is repeated and still
+// takes effect once.
 package client

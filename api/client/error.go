@@ -1,0 +1,42 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// Error is an answer that is no success. With a problem of the service's,
+// Code says which; without one (a proxy's answer, say) Code is empty.
+type Error struct {
+	Problem
+	StatusCode int
+	Header     http.Header
+}
+
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return "customer service answered " + strconv.Itoa(e.StatusCode)
+	}
+	return fmt.Sprintf("customer service answered %d %s: %s (trace %s)", e.StatusCode, e.Code, e.Detail, e.TraceId)
+}
+
+// CodeOf is the code of the problem that err is, or wraps; empty if it is none.
+func CodeOf(err error) ProblemCode {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+func failure(res *http.Response) error {
+	e := &Error{StatusCode: res.StatusCode, Header: res.Header}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxDocument))
+	if err != nil || json.Unmarshal(body, &e.Problem) != nil {
+		e.Problem = Problem{}
+	}
+	return e
+}
