@@ -108,6 +108,7 @@ func (c *Customers) Erase(ctx context.Context, id, reason string, options ...Opt
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = res.Body.Close() }()
 	record, err := decode[Erasure](res)
 	if err == nil {
 		c.remember(id, res.Header)
@@ -150,6 +151,7 @@ func (c *Customers) command(id string, options []Option, send func(RequestEditor
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = res.Body.Close() }()
 	customer, err := decode[Customer](res)
 	if err != nil {
 		return nil, err

@@ -110,12 +110,11 @@ func read[T any](c *Customers, id string, options []Option, send func(RequestEdi
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = res.Body.Close() }()
 	return decode[T](res)
 }
 
-// decode reads an answer and closes it.
 func decode[T any](res *http.Response) (*T, error) {
-	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return nil, failure(res)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +28,7 @@ const (
 // contract has it when they are used up, and notes what it was asked.
 type service struct {
 	mu      sync.Mutex
-	answers []func(*http.Request) (*http.Response, error)
+	answers []reply
 	asked   []*http.Request
 	bodies  []string
 	at      []time.Time
@@ -47,45 +46,56 @@ func (s *service) Do(r *http.Request) (*http.Response, error) {
 	if len(s.answers) > 0 {
 		next := s.answers[0]
 		s.answers = s.answers[1:]
-		return next(r)
+		return next.response()
 	}
 	header := []string{"Consistency-Token", "token-of-" + r.Method}
 	switch {
 	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/customers"):
-		return answer(http.StatusCreated, document, header...)(r)
+		return answer(http.StatusCreated, document, header...).response()
 	case r.Method == http.MethodDelete && r.URL.Path == "/v1/customers/"+id:
-		return answer(http.StatusNoContent, "", header...)(r)
+		return answer(http.StatusNoContent, "", header...).response()
 	case strings.HasSuffix(r.URL.Path, "/erase"), strings.HasSuffix(r.URL.Path, "/erasure"):
-		return answer(http.StatusOK, `{"id": "`+id+`", "version": 3, "reason": "asked for"}`, header...)(r)
+		return answer(http.StatusOK, `{"id": "`+id+`", "version": 3, "reason": "asked for"}`, header...).response()
 	default:
-		return answer(http.StatusOK, document, header...)(r)
+		return answer(http.StatusOK, document, header...).response()
 	}
 }
 
-func answer(status int, body string, header ...string) func(*http.Request) (*http.Response, error) {
-	return func(*http.Request) (*http.Response, error) {
-		w := httptest.NewRecorder()
-		w.Header().Set("Content-Type", "application/json")
-		if status >= 400 {
-			w.Header().Set("Content-Type", "application/problem+json")
-		}
-		for i := 0; i < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
-		}
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-		return w.Result(), nil
+// reply is an answer, or an error in place of one.
+type reply struct {
+	status int
+	body   string
+	torn   bool // breaks off after the body
+	header []string
+	err    error
+}
+
+func answer(status int, body string, header ...string) reply {
+	return reply{status: status, body: body, header: header}
+}
+
+func (a reply) response() (*http.Response, error) {
+	if a.err != nil {
+		return nil, a.err
 	}
+	header := http.Header{"Content-Type": {"application/json"}}
+	if a.status >= 400 {
+		header.Set("Content-Type", "application/problem+json")
+	}
+	for i := 0; i < len(a.header); i += 2 {
+		header.Set(a.header[i], a.header[i+1])
+	}
+	var body io.Reader = strings.NewReader(a.body)
+	if a.torn {
+		body = io.MultiReader(body, brokenReader{})
+	}
+	return &http.Response{StatusCode: a.status, Header: header, Body: io.NopCloser(body)}, nil
 }
 
-func lost(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
-
-// torn breaks off in the middle of its answer.
-func torn(r *http.Request) (*http.Response, error) {
-	res, err := answer(http.StatusCreated, "")(r)
-	res.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"id": `), brokenReader{}))
-	return res, err
-}
+var (
+	lost = reply{err: io.ErrUnexpectedEOF}
+	torn = reply{status: http.StatusCreated, body: `{"id": `, torn: true}
+)
 
 type brokenReader struct{}
 
@@ -137,7 +147,7 @@ func TestTokensAreCarried(t *testing.T) {
 
 func TestADryRunLeavesNoToken(t *testing.T) {
 	t.Parallel()
-	s := &service{answers: []func(*http.Request) (*http.Response, error){
+	s := &service{answers: []reply{
 		answer(http.StatusCreated, document, "Consistency-Token", "never", "Dry-Run", "true"),
 	}}
 	c := newClient(t, s)
@@ -181,7 +191,7 @@ func TestEveryCommandHasAKey(t *testing.T) {
 
 func TestProblemsAreErrors(t *testing.T) {
 	t.Parallel()
-	s := &service{answers: []func(*http.Request) (*http.Response, error){
+	s := &service{answers: []reply{
 		answer(http.StatusPreconditionFailed, fmt.Sprintf(problem, "version-mismatch")),
 		answer(http.StatusForbidden, "<html>", "Content-Type", "text/html"),
 	}}
@@ -201,7 +211,7 @@ func TestProblemsAreErrors(t *testing.T) {
 func TestWhatIsUnsettledIsRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{answers: []func(*http.Request) (*http.Response, error){
+		s := &service{answers: []reply{
 			lost,
 			torn,
 			answer(http.StatusServiceUnavailable, fmt.Sprintf(problem, "overloaded"), "Retry-After", "3"),
@@ -228,7 +238,7 @@ func TestWhatIsUnsettledIsRepeated(t *testing.T) {
 func TestRepeatingEnds(t *testing.T) {
 	t.Parallel()
 	down := answer(http.StatusServiceUnavailable, fmt.Sprintf(problem, "unavailable"), "Retry-After", "1")
-	always := func(what func(*http.Request) (*http.Response, error)) (many []func(*http.Request) (*http.Response, error)) {
+	always := func(what reply) (many []reply) {
 		for range 100 {
 			many = append(many, what)
 		}
@@ -287,7 +297,7 @@ func TestImport(t *testing.T) {
 	results := `{"line": 1, "status": "registered", "id": "` + id + `", "version": 1}` + "\n" +
 		`{"line": 2, "status": "failed", "problem": {"code": "email-taken"}}` + "\n"
 	stream := answer(http.StatusOK, results, "Content-Type", "application/x-ndjson")
-	s := &service{answers: []func(*http.Request) (*http.Response, error){stream, stream}}
+	s := &service{answers: []reply{stream, stream}}
 	c := newClient(t, s)
 	var all []client.ImportResult
 	require.NoError(t, c.Import(t.Context(), strings.NewReader("{}\n{}\n"), func(r client.ImportResult) error {
