@@ -318,7 +318,7 @@ func redeliver(t *testing.T, c *cluster.Cluster, messages []amqp.Delivery) {
 	ctx := cluster.Within(t, 30*time.Second)
 	require.NoError(t, cluster.Poll(ctx, 20*time.Millisecond, func() bool {
 		for _, name := range laneQueues(c) {
-			if q, err := ch.QueueInspect(name); err != nil || q.Messages > 0 {
+			if q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil); err != nil || q.Messages > 0 {
 				return false
 			}
 		}

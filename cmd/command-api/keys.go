@@ -240,7 +240,7 @@ func (k *keysRetire) Run(ctx context.Context) error {
 		if err := privacy.DropKEKs(path, retired...); err != nil {
 			return errors.Join(err, errors.Join(refused...))
 		}
-		_, _ = fmt.Fprintf(os.Stdout, "%s: dropped. Backups of the keyring still hold it; so does a backup of the log that is older than the rotation need it.\n", strings.Join(retired, ", "))
+		_, _ = fmt.Fprintf(os.Stdout, "%s: dropped. A backup of the log from before the rotation can be read only with a keyring that still has it.\n", strings.Join(retired, ", "))
 	}
 	return errors.Join(refused...)
 }
