@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 
@@ -17,6 +18,10 @@ import (
 // maxKeys bounds the unwrapped keys kept: about 1 KB each with the cipher's
 // tables, so 16 MB. A miss costs an unwrapping, 2 µs here, a call with a KMS.
 const maxKeys = 16384
+
+// keepKeys bounds how long an erased customer's key may stay in the memory of a
+// process whose lanes had nothing of that customer since.
+const keepKeys = 10 * time.Minute
 
 // Codec reads events. It fails with one of eventlog's errors for what it can
 // never read.
@@ -36,7 +41,8 @@ type opener struct {
 	codec   Codec
 	keyring Keyring
 	keys    *otter.Cache[customer.ID, unwrapped]
-	proven  atomic.Bool // the keyring has unwrapped something
+	proven  atomic.Bool  // the keyring has unwrapped something
+	since   atomic.Int64 // when keys was last emptied, in s
 }
 
 type unwrapped struct {
@@ -49,7 +55,18 @@ func newOpener(log eventlog.Reader, codec Codec, keyring Keyring) (*opener, erro
 	if err != nil {
 		return nil, fmt.Errorf("key cache: %w", err)
 	}
-	return &opener{log: log, codec: codec, keyring: keyring, keys: keys}, nil
+	o := &opener{log: log, codec: codec, keyring: keyring, keys: keys}
+	o.since.Store(time.Now().Unix())
+	return o, nil
+}
+
+// forget drops the keys once they may have been kept for long. Dropping all of
+// them costs an unwrapping for each that is needed again.
+func (o *opener) forget() {
+	if now := time.Now(); now.Sub(time.Unix(o.since.Load(), 0)) > keepKeys {
+		o.keys.InvalidateAll()
+		o.since.Store(now.Unix())
+	}
 }
 
 // open decodes events. Whether a customer's key still exists is asked of the

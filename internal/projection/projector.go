@@ -179,6 +179,7 @@ const eagerSweep = 100 * time.Millisecond
 // sweepOnce heals the lanes that are behind the log and have not moved since
 // the last sweep: nothing announces the last message when that one is lost.
 func (p *Projector) sweepOnce(ctx context.Context) (time.Duration, error) {
+	p.opener.forget()
 	heads, at, err := p.positions(ctx)
 	if err != nil {
 		return 0, err
