@@ -9,10 +9,11 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
 
-// Committer has one Append committed; Appender is the one there is. Its
-// contract is that of Appender.Append.
+// Committer has Appends committed; Appender is the one there is. Its contract
+// is that of Appender's methods.
 type Committer interface {
 	Append(ctx context.Context, item eventlog.Append) (eventlog.Outcome, error)
+	AppendAll(ctx context.Context, items []eventlog.Append) ([]eventlog.Outcome, []error)
 }
 
 // Config tells what a Service may hold. A zero field means its default.

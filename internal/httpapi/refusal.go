@@ -40,7 +40,7 @@ type problem struct {
 	Status         int               `json:"status"`
 	Detail         string            `json:"detail"`
 	Code           api.Code          `json:"code"`
-	TraceID        string            `json:"trace_id"`
+	TraceID        string            `json:"trace_id,omitempty"`
 	CurrentVersion *customer.Version `json:"current_version,omitempty"`
 	Errors         []fault           `json:"errors,omitempty"`
 }
@@ -62,9 +62,10 @@ func newProblemTypes() problemTypes {
 	return types
 }
 
-func (types problemTypes) write(c echo.Context, r *Refusal) error {
+// document is r as what a problem of its type says.
+func (types problemTypes) document(r *Refusal, traceID string) problem {
 	t := types[r.Code]
-	p := problem{Type: t.URI(), Title: t.Title, Status: t.Status, Detail: r.Detail, Code: t.Code, TraceID: TraceOf(c.Request().Context()).ID}
+	p := problem{Type: t.URI(), Title: t.Title, Status: t.Status, Detail: r.Detail, Code: t.Code, TraceID: traceID}
 	if p.Detail == "" {
 		p.Detail = t.Advice
 	}
@@ -75,6 +76,12 @@ func (types problemTypes) write(c echo.Context, r *Refusal) error {
 	if more := len(r.Faults) - maxFaults; more > 0 {
 		p.Detail += " There are " + strconv.Itoa(more) + " more."
 	}
+	return p
+}
+
+func (types problemTypes) write(c echo.Context, r *Refusal) error {
+	t := types[r.Code]
+	p := types.document(r, TraceOf(c.Request().Context()).ID)
 	h := c.Response().Header()
 	switch t.Status {
 	case http.StatusPreconditionFailed:

@@ -29,8 +29,12 @@ func New(commands *command.Service, digester Digester, o httpapi.Options) (*http
 		return nil, errors.New("commandapi: commands or digester missing")
 	}
 	o.Check, o.Errors = check, refusalOf
+	importing, err := newImporting(commands, o.Log)
+	if err != nil {
+		return nil, err
+	}
 	return httpapi.New(o, func(e *echo.Echo, guarded httpapi.Guarded) {
-		handler := NewStrictHandler(&server{commands: commands, digester: digester}, nil)
+		handler := NewStrictHandler(&server{commands: commands, digester: digester, importing: importing}, nil)
 		RegisterHandlersWithOptions(e, handler, RegisterHandlersOptions{OperationMiddlewares: guarded(routes())})
 	})
 }
@@ -72,8 +76,9 @@ func routes() map[string]httpapi.Route {
 
 // server implements the generated interface.
 type server struct {
-	commands *command.Service
-	digester Digester
+	commands  *command.Service
+	digester  Digester
+	importing *importing
 }
 
 var _ StrictServerInterface = (*server)(nil)
