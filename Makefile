@@ -85,8 +85,12 @@ generate: $(BIN)/oapi-codegen ## Make the generated code anew
 
 GENERATED = find . -name '*.gen.go' -not -path './.*' | sort | xargs git hash-object
 
+.PHONY: spec
+spec: $(BIN)/oasdiff ## Check the OpenAPI document, and that it breaks no client of what landed (SPEC_BASE=commit for another)
+	@.tools/spec/check
+
 .PHONY: verify
-verify: go $(BIN)/oapi-codegen ## Check that generated code and module files are up to date, workspace or not
+verify: go $(BIN)/oapi-codegen spec ## Check that generated code and module files are up to date, workspace or not
 	@before=$$($(GENERATED)) && $(MAKE) generate && after=$$($(GENERATED)) && \
 		{ [ "$$before" = "$$after" ] || { echo "The generated code was out of date; commit what changed." >&2; exit 1; }; }
 	@GOWORK=off $(GO) build ./...
@@ -102,7 +106,7 @@ migrate: build ## Bring the databases in EVENTLOG_DATABASE_URL and READMODEL_DAT
 
 .PHONY: tidy
 tidy: go ## Bring go.mod and go.sum of every module up to date
-	@for module in . e2e .tools/lint .tools/oapi; do (cd $$module && GOWORK=off $(GO) mod tidy) || exit 1; done
+	@for module in . e2e .tools/lint .tools/oapi .tools/spec; do (cd $$module && GOWORK=off $(GO) mod tidy) || exit 1; done
 
 .PHONY: clean
 clean: down ## Remove everything made here: programs, logs, the stacks' data and keys
@@ -120,6 +124,11 @@ $(BIN)/golangci-lint: .tools/lint/go.mod .tools/lint/go.sum | go
 $(BIN)/oapi-codegen: .tools/oapi/go.mod .tools/oapi/go.sum | go
 	@mkdir -p $(BIN)
 	@cd .tools/oapi && GOWORK=off $(GO) build -o ../../$@ github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
+	@touch $@
+
+$(BIN)/oasdiff: .tools/spec/go.mod .tools/spec/go.sum | go
+	@mkdir -p $(BIN)
+	@cd .tools/spec && GOWORK=off $(GO) build -o ../../$@ github.com/oasdiff/oasdiff
 	@touch $@
 
 .PHONY: go

@@ -99,7 +99,7 @@ func TestBadReadsAreRefused(t *testing.T) {
 		"no UUID":            {path: "/v1/customers/42", status: 404, code: "customer-not-found"},
 		"encoded dots":       {path: "/v1/customers/%2e%2e%2f", status: 404, code: "customer-not-found"},
 		"NUL":                {path: "/v1/customers/%00", status: 404, code: "customer-not-found"},
-		"trailing slash":     {path: on + "/", status: 404, code: "customer-not-found"},
+		"trailing slash":     {path: on + "/", status: 404, code: "route-not-found"},
 		"doubled slash":      {path: "/v1//customers/" + d.ID.String(), status: 404, code: "route-not-found"},
 		"version":            {path: on + "?version=1", status: 400, code: "invalid-parameter"},
 		"as_of":              {path: on + "?as_of=2026-01-01T00:00:00Z", status: 400, code: "invalid-parameter"},

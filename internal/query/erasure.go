@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -17,6 +18,18 @@ type Erasure struct {
 	ID      customer.ID
 	Version customer.Version
 	customer.Erasure
+}
+
+// Render is the contract's JSON of the record, the same from both APIs.
+func (e Erasure) Render() ([]byte, error) {
+	return json.Marshal(struct {
+		ID       customer.ID      `json:"id"`
+		Version  customer.Version `json:"version"`
+		ErasedAt Time             `json:"erased_at"`
+		Actor    string           `json:"actor"`
+		Reason   string           `json:"reason"`
+		KeyID    string           `json:"key_id"`
+	}{e.ID, e.Version, Time(e.At), e.Actor, e.Reason, e.KeyID})
 }
 
 // Erasure answers a customer's erasure record, at least as new as every token

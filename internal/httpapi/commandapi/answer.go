@@ -1,7 +1,6 @@
 package commandapi
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -75,14 +74,7 @@ func renderErasure(d customer.Data) ([]byte, error) {
 	if d.Erasure == nil {
 		return nil, fmt.Errorf("customer %s has no erasure record", d.ID)
 	}
-	return json.Marshal(struct {
-		ID       customer.ID      `json:"id"`
-		Version  customer.Version `json:"version"`
-		ErasedAt query.Time       `json:"erased_at"`
-		Actor    string           `json:"actor"`
-		Reason   string           `json:"reason"`
-		KeyID    string           `json:"key_id"`
-	}{d.ID, d.Version, query.Time(d.Erasure.At), d.Erasure.Actor, d.Erasure.Reason, d.Erasure.KeyID})
+	return query.Erasure{ID: d.ID, Version: d.Version, Erasure: *d.Erasure}.Render()
 }
 
 // VisitRegisterCustomerResponse writes the answer.

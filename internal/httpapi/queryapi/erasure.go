@@ -2,7 +2,6 @@ package queryapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -29,25 +28,13 @@ func (s *server) GetErasure(ctx context.Context, in GetErasureRequestObject) (Ge
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(erasureRecord{
-		ID: e.ID, Version: e.Version, ErasedAt: query.Time(e.At), Actor: e.Actor, Reason: e.Reason, KeyID: e.KeyID,
-	})
+	body, err := e.Render()
 	if err != nil {
 		return nil, err
 	}
 	return &erasureAnswer{readAnswer{
 		entry: query.Entry{Version: e.Version, Status: customer.StatusErased, Body: body}, lag: s.queries.Lag(), wait: prefer.Wait,
 	}}, nil
-}
-
-// erasureRecord is an erasure as the contract has it.
-type erasureRecord struct {
-	ID       customer.ID      `json:"id"`
-	Version  customer.Version `json:"version"`
-	ErasedAt query.Time       `json:"erased_at"`
-	Actor    string           `json:"actor"`
-	Reason   string           `json:"reason"`
-	KeyID    string           `json:"key_id"`
 }
 
 // erasureAnswer is one erasure record.
