@@ -10,8 +10,9 @@ import (
 
 func main() {
 	var cli struct {
-		Serve   serve   `cmd:"" help:"Serve commands until SIGTERM."`
-		Migrate migrate `cmd:"" help:"Bring the schema of the event log up to date."`
+		Serve   serve      `cmd:"" help:"Serve commands until SIGTERM."`
+		Migrate migrate    `cmd:"" help:"Bring the schema of the event log up to date."`
+		Import  importFile `cmd:"" help:"Import a file of customers into the event log: one register or upsert a line."`
 		Keys    struct {
 			Init   keysInit   `cmd:"" help:"Make a keyring, unless there is one."`
 			Add    keysAdd    `cmd:"" help:"Add a key-encryption key that is used once every process has it."`
