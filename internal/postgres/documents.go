@@ -21,7 +21,7 @@ const (
 	selectRows = `SELECT ` + rowColumns + ` FROM readmodel.documents d WHERE d.customer_id = ANY($1)`
 
 	selectHistoryOf = `
-SELECT customer_id, version, position, type, at, coalesce(actor, ''), coalesce(correlation_id, ''), changes
+SELECT customer_id, version, position, type, at, coalesce(actor, ''), coalesce(correlation_id, ''), changes, keyframe
   FROM readmodel.history WHERE customer_id = ANY($1) ORDER BY customer_id, version`
 )
 
@@ -141,7 +141,7 @@ func (m *ReadModel) Rows(
 
 func scanHistory(row pgx.CollectableRow) (h projection.HistoryRow, err error) {
 	var changes []byte
-	if err = row.Scan(&h.CustomerID, &h.Version, &h.Position, &h.Type, &h.At, &h.Actor, &h.CorrelationID, &changes); err != nil {
+	if err = row.Scan(&h.CustomerID, &h.Version, &h.Position, &h.Type, &h.At, &h.Actor, &h.CorrelationID, &changes, &h.Keyframe); err != nil {
 		return h, err
 	}
 	h.At = h.At.UTC()

@@ -45,13 +45,13 @@ ON CONFLICT (customer_id) DO UPDATE SET
  WHERE d.version < excluded.version OR (d.version = excluded.version AND excluded.status = 'erased')`
 
 	insertHistory = `
-INSERT INTO readmodel.history (customer_id, version, position, type, at, actor, correlation_id, changes)
-SELECT customer_id, version, position, type, at, nullif(actor, ''), nullif(correlation_id, ''), changes::jsonb
-  FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[])
-       u (customer_id, version, position, type, at, actor, correlation_id, changes)`
+INSERT INTO readmodel.history (customer_id, version, position, type, at, actor, correlation_id, changes, keyframe)
+SELECT customer_id, version, position, type, at, nullif(actor, ''), nullif(correlation_id, ''), changes::jsonb, keyframe::json
+  FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::text[])
+       u (customer_id, version, position, type, at, actor, correlation_id, changes, keyframe)`
 
 	blankHistory = `
-UPDATE readmodel.history SET actor = NULL, correlation_id = NULL, changes = '[]' WHERE customer_id = ANY($1)`
+UPDATE readmodel.history SET actor = NULL, correlation_id = NULL, changes = '[]', keyframe = NULL WHERE customer_id = ANY($1)`
 
 	upsertParked = `
 INSERT INTO readmodel.parked (customer_id, lane, position, version, last_version, type, reason, attempts)
@@ -176,6 +176,7 @@ func historyArgs(history []projection.HistoryRow) ([]any, error) {
 		actors       = make([]string, n)
 		correlations = make([]string, n)
 		changes      = make([]string, n)
+		keyframes    = make([]*string, n)
 	)
 	for i, h := range history {
 		ids[i], versions[i], positions[i] = h.CustomerID, int64(h.Version), int64(h.Position)
@@ -188,6 +189,10 @@ func historyArgs(history []projection.HistoryRow) ([]any, error) {
 			}
 			changes[i] = string(raw)
 		}
+		if h.Keyframe != nil {
+			text := string(h.Keyframe)
+			keyframes[i] = &text
+		}
 	}
-	return []any{ids, versions, positions, types, at, actors, correlations, changes}, nil
+	return []any{ids, versions, positions, types, at, actors, correlations, changes, keyframes}, nil
 }

@@ -22,7 +22,7 @@ func changes(before, after customer.Data, e customer.Event) ([]Change, error) {
 	text(&d, "phone", before.Phone, after.Phone)
 	text(&d, "locale", before.Locale, after.Locale)
 	text(&d, "external_id", before.ExternalID, after.ExternalID)
-	elements(&d, "addresses.", byID(before.Addresses), byID(after.Addresses))
+	addresses(&d, before.Addresses, after.Addresses)
 	if !slices.Equal(before.Tags, after.Tags) {
 		d.add("tags", orEmpty(before.Tags), orEmpty(after.Tags))
 	}
@@ -73,6 +73,18 @@ func elements[V any](d *differ, prefix string, before, after map[string]V) {
 	maps.Copy(keys, after)
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		d.add(prefix+k, element(before, k), element(after, k))
+	}
+}
+
+// addresses compares by id. Those a customer begins with are in the order they
+// have in it, which is the only thing that tells it: later ones come one by one.
+func addresses(d *differ, before, after []customer.Address) {
+	if len(before) > 0 {
+		elements(d, "addresses.", byID(before), byID(after))
+		return
+	}
+	for _, a := range after {
+		d.add("addresses."+a.ID.String(), nil, query.NewAddress(a))
 	}
 }
 

@@ -42,6 +42,10 @@ type (
 		Actor         string
 		CorrelationID string
 		Changes       []Change
+		// Keyframe is the whole document after the event, beside every
+		// keyframeEvery-th event; nil beside the others. Rows written before there
+		// were keyframes have none.
+		Keyframe []byte
 	}
 
 	// Parked is a customer that is halted because an event could not be

@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -184,5 +185,6 @@ func sameHistory(a, b HistoryRow) bool {
 			return false
 		}
 	}
-	return true
+	// A row from before there were keyframes lacks it, and is none the worse.
+	return a.Keyframe == nil || bytes.Equal(a.Keyframe, b.Keyframe)
 }
