@@ -1,6 +1,10 @@
 package customer
 
-import "strings"
+import (
+	"strings"
+
+	"golang.org/x/text/language"
+)
 
 // ParseCountry parses an ISO 3166-1 alpha-2 code that is officially assigned:
 // 249 of them, so not UK, EU or XK. Lower case is taken and kept in upper.
@@ -22,38 +26,22 @@ func ParseCountry(text string) (Country, error) {
 	return Country(code), nil
 }
 
-// isAssignedCountry has a list of its own because golang.org/x/text also takes
-// codes that are reserved or withdrawn (UK, SU) and user-assigned ones (XK).
-// The list is the one of the tz database (iso3166.tab), which follows ISO.
+// isAssignedCountry tells the codes that ISO assigns officially. The list is
+// x/text's, which follows CLDR: that also has codes which ISO keeps free for
+// others (AC, DG, EU, UK), has withdrawn (AN, YU) or leaves to its users (XK).
+// A parcel sent there would be sent to a country that a carrier does not know.
 func isAssignedCountry(code string) bool {
+	region, err := language.ParseRegion(code)
+	if err != nil || !region.IsCountry() || region.Canonicalize().String() != code {
+		return false
+	}
 	switch code {
 	case
-		"AD", "AE", "AF", "AG", "AI", "AL", "AM", "AO", "AQ", "AR", "AS", "AT", "AU", "AW", "AX", "AZ",
-		"BA", "BB", "BD", "BE", "BF", "BG", "BH", "BI", "BJ", "BL", "BM", "BN", "BO", "BQ", "BR", "BS", "BT", "BV", "BW", "BY", "BZ",
-		"CA", "CC", "CD", "CF", "CG", "CH", "CI", "CK", "CL", "CM", "CN", "CO", "CR", "CU", "CV", "CW", "CX", "CY", "CZ",
-		"DE", "DJ", "DK", "DM", "DO", "DZ",
-		"EC", "EE", "EG", "EH", "ER", "ES", "ET",
-		"FI", "FJ", "FK", "FM", "FO", "FR",
-		"GA", "GB", "GD", "GE", "GF", "GG", "GH", "GI", "GL", "GM", "GN", "GP", "GQ", "GR", "GS", "GT", "GU", "GW", "GY",
-		"HK", "HM", "HN", "HR", "HT", "HU",
-		"ID", "IE", "IL", "IM", "IN", "IO", "IQ", "IR", "IS", "IT",
-		"JE", "JM", "JO", "JP",
-		"KE", "KG", "KH", "KI", "KM", "KN", "KP", "KR", "KW", "KY", "KZ",
-		"LA", "LB", "LC", "LI", "LK", "LR", "LS", "LT", "LU", "LV", "LY",
-		"MA", "MC", "MD", "ME", "MF", "MG", "MH", "MK", "ML", "MM", "MN", "MO", "MP", "MQ", "MR", "MS", "MT", "MU", "MV", "MW", "MX", "MY", "MZ",
-		"NA", "NC", "NE", "NF", "NG", "NI", "NL", "NO", "NP", "NR", "NU", "NZ",
-		"OM",
-		"PA", "PE", "PF", "PG", "PH", "PK", "PL", "PM", "PN", "PR", "PS", "PT", "PW", "PY",
-		"QA",
-		"RE", "RO", "RS", "RU", "RW",
-		"SA", "SB", "SC", "SD", "SE", "SG", "SH", "SI", "SJ", "SK", "SL", "SM", "SN", "SO", "SR", "SS", "ST", "SV", "SX", "SY", "SZ",
-		"TC", "TD", "TF", "TG", "TH", "TJ", "TK", "TL", "TM", "TN", "TO", "TR", "TT", "TV", "TW", "TZ",
-		"UA", "UG", "UM", "US", "UY", "UZ",
-		"VA", "VC", "VE", "VG", "VI", "VN", "VU",
-		"WF", "WS",
-		"YE", "YT",
-		"ZA", "ZM", "ZW":
-		return true
+		"AC", "CP", "CQ", "DG", "EA", "IC", "TA", // exceptionally reserved
+		"EZ", "UN", // so too, and no countries
+		"AN", "CS", "FQ", "NT", "PC", "SU", "YU", // withdrawn
+		"XK": // user-assigned
+		return false
 	}
-	return false
+	return true
 }
