@@ -61,7 +61,7 @@ func Problems() []ProblemType {
 			"Send one JSON object in UTF-8 and nothing else.",
 		},
 		{
-			MalformedRequest, http.StatusBadRequest, "The message is ambiguous",
+			MalformedRequest, http.StatusBadRequest, "The message cannot be read",
 			"A message has either Content-Length or Transfer-Encoding. The connection is closed.",
 		},
 		{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 type rawAnswer struct {
 	status int
+	media  string
 	body   string
 }
 
@@ -38,9 +40,10 @@ func raw(t *testing.T, addr string, parts ...string) (answers []rawAnswer, close
 		}
 		resp, err := http.ReadResponse(r, nil)
 		require.NoError(t, err)
-		content, _ := io.ReadAll(resp.Body) // what net/http refuses by itself may end in a reset
+		content, err := io.ReadAll(resp.Body)
+		require.NoError(t, err, "an answer arrives whole")
 		_ = resp.Body.Close()
-		answers = append(answers, rawAnswer{resp.StatusCode, string(content)})
+		answers = append(answers, rawAnswer{resp.StatusCode, resp.Header.Get("Content-Type"), string(content)})
 	}
 }
 
@@ -70,6 +73,10 @@ func TestDoubtfulFramingIsRefusedAndTheConnectionClosed(t *testing.T) {
 		"two hosts":                  {[]string{"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"}, []int{400}, true},
 		"space before the colon":     {[]string{head("Content-Length : 2") + "{}"}, []int{400}, true},
 		"header too large":           {[]string{head("X-Filler: " + strings.Repeat("x", 32<<10))}, []int{431}, true},
+		"no request":                 {[]string{"GARBAGE\r\n\r\n"}, []int{400}, true},
+		"space in a name":            {[]string{head("X Filler: secret.person")}, []int{400}, true},
+		"other version":              {[]string{"GET /livez HTTP/3.0\r\nHost: x\r\n\r\n"}, []int{505}, true},
+		"other expectation":          {[]string{head("Expect: 200-ok", "Content-Length: 2") + "{}"}, []int{417}, true},
 		"bad chunk size":             {[]string{head("Transfer-Encoding: chunked") + "zz\r\n"}, []int{400}, true},
 		"chunked":                    {[]string{head("Transfer-Encoding: chunked") + chunked}, []int{422}, false},
 		"chunked, with a trailer":    {[]string{head("Transfer-Encoding: chunked") + "2;x=y\r\n{}\r\n0\r\nContent-Length: 3\r\n\r\n" + get}, []int{422, 200}, false},
@@ -82,6 +89,9 @@ func TestDoubtfulFramingIsRefusedAndTheConnectionClosed(t *testing.T) {
 			var statuses []int
 			for _, a := range answers {
 				statuses = append(statuses, a.status)
+				if a.status >= 400 {
+					requireProblem(t, a)
+				}
 			}
 			require.Equal(t, row.closed, closed, "%v", statuses)
 			if row.statuses == nil { // what was sent ahead may or may not be answered first
@@ -94,6 +104,21 @@ func TestDoubtfulFramingIsRefusedAndTheConnectionClosed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// requireProblem holds what no handler has seen to the one form of error too.
+func requireProblem(t *testing.T, a rawAnswer) {
+	t.Helper()
+	require.Equal(t, "application/problem+json", a.media, a.body)
+	var p struct {
+		Type, Title, Detail, Code string
+		Status                    int
+	}
+	require.NoError(t, json.Unmarshal([]byte(a.body), &p), a.body)
+	require.Equal(t, a.status, p.Status)
+	require.Equal(t, "/problems/"+p.Code, p.Type)
+	require.NotEmpty(t, p.Title)
+	require.NotEmpty(t, p.Detail)
 }
 
 func TestBodiesBeyondTheLimitAreRefused(t *testing.T) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -17,18 +18,22 @@ import (
 // Whatever it cannot follow net/http refuses by itself.
 
 // framedListener watches the framing of HTTP/1.1 messages on its connections.
-type framedListener struct{ net.Listener }
+type framedListener struct {
+	net.Listener
+	log *slog.Logger
+}
 
 func (l framedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &framedConn{Conn: conn}, nil
+	return &framedConn{Conn: conn, log: l.log}, nil
 }
 
 type framedConn struct {
 	net.Conn
+	log     *slog.Logger
 	framing framing // used by the one reader that net/http has
 	doubted atomic.Bool
 }

@@ -84,7 +84,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.log.InfoContext(ctx, "listening", "addr", s.addr.String())
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(framedListener{ln}); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(framedListener{ln, s.log}); !errors.Is(err, http.ErrServerClosed) {
 			s.log.ErrorContext(ctx, "server ended", "error", err)
 		}
 	}()
