@@ -99,8 +99,18 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 	server := httpapi.NewServer(api, log, httpapi.ServerConfig{
 		Addr: string(c.Addr), LoopbackOnly: true, DrainDelay: c.DrainDelay.Value, DrainTimeout: c.DrainTimeout.Value,
 	})
+	return &app{server: server, services: []lifecycle.Service{
+		process.OnStop(func() error { pool.Close(); relayPool.Close(); return nil }),
+		process.OnStop(publisher.Close),
+		process.OnStop(func() error { commands.Close(); return nil }),
+		appender, snapshots, carrier, sweeping(log, events), forgetting(log, events, commands), health, server,
+	}}, nil
+}
+
+// sweeping deletes the idempotency records that nobody may ask for any more.
+func sweeping(log *slog.Logger, events *postgres.Log) *lifecycle.Loop {
 	first := true
-	sweep := lifecycle.NewLoop("idempotency sweep", log, func(ctx context.Context) (time.Duration, error) {
+	return lifecycle.NewLoop("idempotency sweep", log, func(ctx context.Context) (time.Duration, error) {
 		if first { // whoever has just started has better things to do
 			first = false
 			return idempotencySweep / 60, nil
@@ -108,12 +118,6 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 		_, err := events.SweepIdempotency(ctx, idempotencyKept)
 		return idempotencySweep, err
 	})
-	return &app{server: server, services: []lifecycle.Service{
-		process.OnStop(func() error { pool.Close(); relayPool.Close(); return nil }),
-		process.OnStop(publisher.Close),
-		process.OnStop(func() error { commands.Close(); return nil }),
-		appender, snapshots, carrier, sweep, forgetting(log, events, commands), health, server,
-	}}, nil
 }
 
 // relayConns is one connection for the lease, one for the sequencer, one for

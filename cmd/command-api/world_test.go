@@ -26,6 +26,7 @@ type world struct {
 	app  *app
 	addr string
 	db   postgrestest.Database
+	keys string // the keyring's file
 	logs *buffer
 }
 
@@ -55,7 +56,7 @@ func newWorld(t *testing.T, settings ...string) *world {
 	db := postgrestest.EventLog(t)
 	keys := filepath.Join(t.TempDir(), "keys.json")
 	require.NoError(t, privacy.InitKeyring(keys))
-	w := &world{db: db, logs: new(buffer)}
+	w := &world{db: db, keys: keys, logs: new(buffer)}
 	c := parsed(t, append([]string{
 		"--addr=127.0.0.1:0", "--auth-mode=dev", "--eventlog-database-url=" + db.URL, "--amqp-url=" + nowhere,
 		"--keys-file=" + keys, "--drain-delay=0s", "--pool=4",

@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/ebrahem-outlook/customer-service/internal/command"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
+	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
 
 const crowd = 32
@@ -145,4 +147,63 @@ func TestSwappedClaimsDoNotDeadlock(t *testing.T) {
 	}
 	require.NoError(t, group.Wait())
 	require.Equal(t, len(ids), w.count("SELECT count(*) FROM eventlog.claims"))
+}
+
+// Without If-Match a conflict is decided again, a bounded number of times.
+func TestConflictsAreDecidedAgainUntilItIsEnough(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		rivals int32 // that are quicker
+		wins   bool
+	}{"some rivals": {5, true}, "no end of rivals": {1000, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			one, other := w.replica(), w.replica()
+			created, err := other.Register(t.Context(), asking(), registration())
+			require.NoError(t, err)
+			id := created.Data.ID
+			var rivals atomic.Int32
+			one.probe.onBefore(func(ctx context.Context, _ []eventlog.Append) error {
+				if rivals.Add(1) > row.rivals {
+					return nil
+				}
+				_, err := other.Change(ctx, asking(), id, rename(fmt.Sprint("Rival ", rivals.Load())))
+				return err
+			})
+			res, err := one.Tag(t.Context(), asking(), id, "vip")
+			if row.wins {
+				require.NoError(t, err)
+				require.Equal(t, customer.Version(1+row.rivals+1), res.Data.Version)
+				require.Equal(t, customer.Name(fmt.Sprint("Rival ", row.rivals)), res.Data.FirstName, "decided on the latest state")
+				return
+			}
+			require.ErrorIs(t, err, command.ErrOverloaded)
+			require.Less(t, rivals.Load(), int32(20), "it gives up")
+			w.requireDense(id, int(1+rivals.Load()))
+		})
+	}
+}
+
+// With If-Match the first conflict is the last: the version has changed.
+func TestAConflictWithIfMatchIsNotDecidedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, other := w.replica(), w.replica()
+	created, err := one.Register(t.Context(), asking(), registration())
+	require.NoError(t, err)
+	id := created.Data.ID
+	var tries atomic.Int32
+	one.probe.onBefore(func(ctx context.Context, _ []eventlog.Append) error {
+		tries.Add(1)
+		_, err := other.Change(ctx, asking(), id, rename("Rival"))
+		return err
+	})
+	req := asking()
+	req.IfMatch = command.IfVersion(1)
+	_, err = one.Tag(t.Context(), req, id, "vip")
+	mismatch, lost := errors.AsType[*command.VersionMismatch](err)
+	require.True(t, lost, "%v", err)
+	require.Equal(t, customer.Version(2), mismatch.Current)
+	require.EqualValues(t, 1, tries.Load())
 }

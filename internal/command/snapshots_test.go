@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,8 +20,13 @@ import (
 // cold cache for every command.
 func (w *world) folding(forgetful bool) *command.Service {
 	w.t.Helper()
+	return w.foldingFrom(w.log, forgetful)
+}
+
+func (w *world) foldingFrom(store eventlog.SnapshotStore, forgetful bool) *command.Service {
+	w.t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	snapshots, err := command.NewSnapshots(w.log, log)
+	snapshots, err := command.NewSnapshots(store, log)
 	require.NoError(w.t, err)
 	require.NoError(w.t, snapshots.Start(w.t.Context()))
 	cfg := command.Config{MaxWait: patience}
@@ -152,6 +158,41 @@ func TestSnapshotsOfABusyCustomer(t *testing.T) {
 		}
 	}
 	w.awaitSnapshot(created.Data.ID, 400)
+}
+
+// reads counts the events that commands read of streams.
+type reads struct {
+	eventlog.SnapshotStore
+	events atomic.Int64
+}
+
+func (r *reads) LoadFolded(ctx context.Context, id customer.ID, fold eventlog.FoldHash) (*eventlog.Snapshot, eventlog.Stream, error) {
+	snapshot, stream, err := r.SnapshotStore.LoadFolded(ctx, id, fold)
+	r.events.Add(int64(len(stream.Events)))
+	return snapshot, stream, err
+}
+
+// What BenchmarkColdCommand measures holds on a quiet machine; what it rests on
+// holds on any: however long the stream, a command reads little of it.
+func TestACommandReadsLittleOfALongStream(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.aged(1, 20_000)[0]
+	store := &reads{SnapshotStore: w.log}
+	s, ctx := w.foldingFrom(store, true), t.Context()
+	_, err := s.Change(ctx, asking(), id, rename("Grace"))
+	require.NoError(t, err)
+	require.EqualValues(t, 20_000, store.events.Swap(0))
+	w.awaitSnapshot(id, 20_000)
+	for v := 20_002; v <= 20_250; v++ {
+		r, err := s.Change(ctx, asking(), id, rename(fmt.Sprint("Grace ", v)))
+		require.NoError(t, err)
+		require.EqualValues(t, v, r.Data.Version)
+		if v%100 == 0 {
+			w.awaitSnapshot(id, v-100) // they are made beside the commands, which do not wait for them
+		}
+		require.Less(t, store.events.Swap(0), int64(220), "at version %d", v)
+	}
 }
 
 func TestSnapshotsTellNobodyAnything(t *testing.T) {
