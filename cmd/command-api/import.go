@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/mattn/go-isatty"
 
 	"github.com/ebrahem-outlook/customer-service/internal/command"
@@ -30,6 +28,8 @@ const (
 	importPatience = 2 * time.Minute
 	// importGC trades memory, of which an import needs little, for time.
 	importGC = 400
+	// awaitEvery is how often a log is asked that did not answer at the start.
+	awaitEvery = time.Second
 )
 
 // importFile is the command that imports a file, in this very process, into
@@ -46,6 +46,20 @@ type importFile struct {
 	config.Log
 }
 
+// Help says what flags cannot.
+func (*importFile) Help() string {
+	return `A line whose external_id, else e-mail address, belongs to a customer updates it; any other registers one.
+Progress is kept in FILE.progress: after a kill the same command goes on, and nobody is imported twice.
+A line that is rejected goes to the rejects with its reason, and the others land.
+
+CSV is UTF-8 with commas and a header: email (required), first_name, last_name, phone, locale, external_id;
+tags (a;b); metadata.KEY; address.line1, .line2, .city, .state, .postal_code, .country, .label, .default_for
+(shipping;billing); consent.CHANNEL (true or false), consent.CHANNEL.source, consent.CHANNEL.wording.
+An empty cell says nothing of its field. docs/import.md has examples.
+
+The exit code is 0 when every line landed, 1 when some were rejected or the import could not end, 2 for faulty settings.`
+}
+
 var errRejected = errors.New("lines were rejected")
 
 // Run imports the file.
@@ -57,13 +71,16 @@ func (i *importFile) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer in.close()
-	importer, closeLog, err := i.importer(ctx, log)
+	shown := newShown(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()), log, in)
+	importer, closeLog, err := i.importer(ctx, log, func(err error) { shown.waiting(ctx, err) })
 	if err != nil {
-		return err
+		return in.unfinished(err)
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
-	shown := newShown(os.Stderr, isatty.IsTerminal(os.Stderr.Fd()), log, in)
-	defer shown.end(ctx)
+	if err := in.trimRejects(); err != nil {
+		return err
+	}
+	in.begun = time.Now()
 	_, err = importer.Run(ctx, in.source, command.Request{Principal: i.Actor, DryRun: i.DryRun}, func(results []imports.Result) error {
 		if err := in.done(results); err != nil {
 			return err
@@ -71,24 +88,22 @@ func (i *importFile) Run(ctx context.Context) (err error) {
 		shown.update(ctx)
 		return nil
 	})
+	shown.end(ctx, err)
 	if err != nil {
-		err = errors.Join(err, in.save())
-		if in.progressPath != "" {
-			err = fmt.Errorf("%w\nrun the same command again to go on behind line %d", err, in.progress.Line)
-		}
-		return err
+		return in.unfinished(errors.Join(err, in.save()))
 	}
 	if err := in.finish(); err != nil {
 		return err
 	}
 	if in.progress.Failed > 0 {
-		return fmt.Errorf("%d %w: see %s", in.progress.Failed, errRejected, in.rejectsPath)
+		return fmt.Errorf("%d %w: %s has each with its reason; correct them there or where they came from, and import them again",
+			in.progress.Failed, errRejected, in.rejectsPath)
 	}
 	return nil
 }
 
 // importer is the write side in this process.
-func (i *importFile) importer(ctx context.Context, log *slog.Logger) (*imports.Importer, func() error, error) {
+func (i *importFile) importer(ctx context.Context, log *slog.Logger, waiting func(error)) (*imports.Importer, func() error, error) {
 	keyring, err := privacy.LoadKeyring(string(i.KeysFile))
 	if err != nil {
 		return nil, nil, fmt.Errorf("KEYS_FILE (--keys-file): %w", err)
@@ -99,9 +114,9 @@ func (i *importFile) importer(ctx context.Context, log *slog.Logger) (*imports.I
 	if err != nil {
 		return nil, nil, fmt.Errorf("EVENTLOG_DATABASE_URL (--eventlog-database-url): %w", err)
 	}
-	if err := postgres.CheckVersion(ctx, pool, migrations.EventLog()); err != nil {
+	if err := await(ctx, pool, waiting); err != nil {
 		pool.Close()
-		return nil, nil, fmt.Errorf("event log: %w", err)
+		return nil, nil, err
 	}
 	events := postgres.NewLog(pool)
 	appender, appenderErr := command.NewAppender(events, log, imports.Appending())
@@ -116,7 +131,7 @@ func (i *importFile) importer(ctx context.Context, log *slog.Logger) (*imports.I
 		pool.Close()
 		return nil, nil, customersErr
 	}
-	importer, importerErr := imports.New(customers, commandapi.DecodeLine, imports.Config{Patience: importPatience})
+	importer, importerErr := imports.New(customers, commandapi.DecodeLine, imports.Config{Patience: importPatience, Waiting: waiting})
 	if err := errors.Join(importerErr, appender.Start(ctx)); err != nil {
 		pool.Close()
 		return nil, nil, err
@@ -131,38 +146,23 @@ func (i *importFile) importer(ctx context.Context, log *slog.Logger) (*imports.I
 	}, nil
 }
 
-// open opens the file behind what runs before have done of it.
-func (i *importFile) open() (*input, error) {
-	in := &input{problems: commandapi.NewLineProblems(), rejectsPath: i.Rejects, begun: time.Now()}
-	stdin := i.File == "-"
-	if in.rejectsPath == "" {
-		in.rejectsPath = i.File + ".rejects.ndjson"
-		if stdin {
-			in.rejectsPath = "stdin.rejects.ndjson"
+// await waits for a log that does not answer yet.
+func await(ctx context.Context, pool *pgxpool.Pool, waiting func(error)) error {
+	again := time.NewTicker(awaitEvery)
+	defer again.Stop()
+	for begun := time.Now(); ; {
+		err := postgres.CheckVersion(ctx, pool, migrations.EventLog())
+		if _, behind := errors.AsType[*postgres.BehindError](err); err == nil || behind {
+			return err
 		}
-		if i.DryRun {
-			in.rejectsPath = strings.TrimSuffix(in.rejectsPath, ".ndjson") + ".dry-run.ndjson"
+		if time.Since(begun) > importPatience {
+			return fmt.Errorf("the event log did not answer for %s: %w", importPatience, err)
 		}
-	}
-	var from io.Reader = os.Stdin
-	if !stdin {
-		file, err := os.Open(i.File)
-		if err != nil {
-			return nil, err
-		}
-		from, in.file = file, file
-		if in.fingerprint, err = fingerprintOf(file); err != nil {
-			in.close()
-			return nil, err
-		}
-		if !i.DryRun {
-			in.progressPath = i.File + ".progress"
+		waiting(err)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	table := i.CSV || strings.EqualFold(filepath.Ext(i.File), ".csv")
-	if err := errors.Join(in.resume(i.Restart), in.begin(from, table)); err != nil {
-		in.close()
-		return nil, err
-	}
-	return in, nil
 }

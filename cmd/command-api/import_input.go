@@ -2,8 +2,7 @@ package main
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,23 +59,6 @@ type input struct {
 	problems    *httpapi.Problems
 }
 
-func fingerprintOf(file *os.File) (fingerprint, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return fingerprint{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return fingerprint{}, fmt.Errorf("%s is no regular file; use - to import what a program writes", file.Name())
-	}
-	sum, size := sha256.New(), info.Size()
-	for _, at := range []int64{0, max(size-fingerprinted, 0)} {
-		if _, err := io.Copy(sum, io.NewSectionReader(file, at, min(fingerprinted, size))); err != nil {
-			return fingerprint{}, err
-		}
-	}
-	return fingerprint{Size: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
-}
-
 // resume reads what runs before have done.
 func (in *input) resume(restart bool) error {
 	in.progress.Fingerprint = in.fingerprint
@@ -101,42 +83,46 @@ func (in *input) resume(restart bool) error {
 	return nil
 }
 
-// begin sets source to what is left, and brings the rejects to what they were.
-func (in *input) begin(from io.Reader, table bool) error {
-	p := in.progress
-	if table {
-		rows, err := imports.NewTable(from)
-		if err != nil {
-			return err
-		}
-		in.source = rows
-		if p.Offset > 0 {
-			if _, err := in.file.Seek(p.Offset, io.SeekStart); err != nil {
-				return err
-			}
-			rows.Resume(in.file, p.Line, p.Offset)
-		}
-	} else {
-		if p.Offset > 0 {
-			if _, err := in.file.Seek(p.Offset, io.SeekStart); err != nil {
-				return err
-			}
-		}
-		in.source = imports.NewLines(from, p.Line, p.Offset)
+// checkRejects sees to it that rejects cannot take another file's place, and
+// that what the runs before have written is there.
+func (in *input) checkRejects() error {
+	info, err := os.Stat(in.rejectsPath)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("rejects: %w", err)
 	}
-	if p.Rejects == 0 {
+	if err != nil {
+		info = nil
+	}
+	file, statErr := in.file.Stat()
+	switch {
+	case statErr != nil:
+		return statErr
+	case info != nil && os.SameFile(info, file), in.rejectsPath == in.progressPath:
+		return fmt.Errorf("--rejects is %s itself; name another file", in.rejectsPath)
+	case info != nil && !info.Mode().IsRegular():
+		return fmt.Errorf("--rejects: %s is no regular file; name another", in.rejectsPath)
+	case in.progress.Rejects > 0 && (info == nil || info.Size() < in.progress.Rejects):
+		return fmt.Errorf("%s does not have the rejects of the runs before; bring it back, or --restart to begin anew: nobody is imported twice", in.rejectsPath)
+	}
+	return nil
+}
+
+// trimRejects brings the rejects to what they were when progress was saved.
+func (in *input) trimRejects() error {
+	kept := in.progress.Rejects
+	if kept == 0 {
 		if err := os.Remove(in.rejectsPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
 	}
 	if err := in.openRejects(os.O_RDWR); err != nil {
-		return fmt.Errorf("rejects of the runs before: %w; --restart begins anew", err)
-	}
-	if err := in.rejects.Truncate(p.Rejects); err != nil {
 		return err
 	}
-	_, err := in.rejects.Seek(p.Rejects, io.SeekStart)
+	if err := in.rejects.Truncate(kept); err != nil {
+		return err
+	}
+	_, err := in.rejects.Seek(kept, io.SeekStart)
 	return err
 }
 
@@ -170,7 +156,7 @@ func (in *input) done(results []imports.Result) error {
 		}
 	}
 	last := results[len(results)-1]
-	in.progress.Line, in.progress.Offset = last.Line, last.End
+	in.progress.Line, in.progress.Offset = last.Last, last.End
 	if time.Since(in.saved) < saveEvery {
 		return nil
 	}
@@ -231,6 +217,21 @@ func (in *input) finish() error {
 		return err
 	}
 	return os.Remove(in.progressPath)
+}
+
+// unfinished says how an import goes on that err has ended.
+func (in *input) unfinished(err error) error {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	switch {
+	case in.file == nil:
+		return fmt.Errorf("%w\n%d lines were done; send all again, and nobody is imported twice", err, in.progress.Lines())
+	case in.progressPath == "":
+		return err // a dry run
+	default:
+		return fmt.Errorf("%w\nrun the same command again to go on behind line %d", err, in.progress.Line)
+	}
 }
 
 func (in *input) close() {

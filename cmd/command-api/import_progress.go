@@ -6,12 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
 	drawEvery = 200 * time.Millisecond
 	logEvery  = 5 * time.Second
+	waitEvery = 10 * time.Second // how often it is said that an import waits
 	barWidth  = 30
 )
 
@@ -23,6 +25,9 @@ type shown struct {
 	log      *slog.Logger
 	in       *input
 	next     time.Time
+
+	mu       sync.Mutex
+	waitNext time.Time // when it may be said again what is waited for
 }
 
 func newShown(out io.Writer, terminal bool, log *slog.Logger, in *input) *shown {
@@ -32,6 +37,22 @@ func newShown(out io.Writer, terminal bool, log *slog.Logger, in *input) *shown 
 // rate is lines a second in this run.
 func (s *shown) rate() float64 {
 	return float64(s.in.progress.Lines()-s.in.before.Lines()) / max(time.Since(s.in.begun).Seconds(), 0.001)
+}
+
+// waiting says, now and then, what the import waits for. Unlike the other
+// methods it may be called at any time.
+func (s *shown) waiting(ctx context.Context, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().Before(s.waitNext) || ctx.Err() != nil {
+		return
+	}
+	s.waitNext = time.Now().Add(waitEvery)
+	if !s.terminal {
+		s.log.WarnContext(ctx, "waiting for the event log", "error", cause, "patience", importPatience)
+		return
+	}
+	_, _ = fmt.Fprintf(s.out, "\r\x1b[Kwaiting up to %s for the event log: %s\n", importPatience, cause)
 }
 
 func (s *shown) update(ctx context.Context) {
@@ -65,16 +86,20 @@ func (s *shown) bar() string {
 
 func (s *shown) report(ctx context.Context, message string) {
 	p := s.in.progress
-	s.log.LogAttrs(ctx, slog.LevelInfo, message, //nolint:sloglint // one of two constants
+	s.log.LogAttrs(ctx, slog.LevelInfo, message, //nolint:sloglint // one of three constants
 		slog.Int64("line", p.Line), slog.Int64("bytes", p.Offset), slog.Int64("of_bytes", s.in.fingerprint.Size),
 		slog.Int64("registered", p.Registered), slog.Int64("updated", p.Updated), slog.Int64("unchanged", p.Unchanged),
 		slog.Int64("rejected", p.Failed), slog.Int("per_second", int(s.rate())))
 }
 
 // end says what came of it all, of the runs before this one too.
-func (s *shown) end(ctx context.Context) {
+func (s *shown) end(ctx context.Context, err error) {
 	if !s.terminal {
-		s.report(ctx, "import ended")
+		message := "import ended"
+		if err != nil {
+			message = "import broken off"
+		}
+		s.report(ctx, message)
 		return
 	}
 	p := s.in.progress

@@ -128,6 +128,9 @@ func (r *run) settle(ctx context.Context, items []item) error {
 			return fmt.Errorf("nothing got through for %s: %w", r.cfg.Patience, err)
 		}
 		if err != nil {
+			if r.cfg.Waiting != nil {
+				r.cfg.Waiting(err)
+			}
 			timer := time.NewTimer(pause/2 + rand.N(pause)) //nolint:gosec // jitter needs no secrecy
 			select {
 			case <-timer.C:

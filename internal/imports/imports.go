@@ -31,6 +31,7 @@ type Decode func(text []byte) (Line, error)
 // Record is one line of a file.
 type Record struct {
 	Line int64  // its number, from 1; blank ones count
+	Last int64  // the number of its last line: a table's row may have several
 	End  int64  // how many bytes of the file end with it
 	Text []byte // for Decode, and not changed by anyone
 	Err  error  // what is wrong with it as a line; then it is not decoded
@@ -96,6 +97,9 @@ type Config struct {
 	// Patience is how long a line is tried again while the log is overloaded or
 	// unavailable, before the whole import ends. Default 30 s.
 	Patience time.Duration
+	// Waiting, if set, is told why lines are tried again, each time they are.
+	// It must not block.
+	Waiting func(error)
 }
 
 func (c *Config) fill() error {

@@ -63,7 +63,7 @@ func (p *physical) next() (Record, error) {
 		return Record{}, io.EOF
 	}
 	p.line++
-	rec := Record{Line: p.line, End: p.end}
+	rec := Record{Line: p.line, Last: p.line, End: p.end}
 	if tooLong || len(bytes.TrimRight(text, "\r\n")) > MaxLine {
 		rec.Err = ErrLineTooLong
 	} else {

@@ -84,7 +84,7 @@ func (t *Table) Next() (Record, error) {
 		return rec, err
 	}
 	// A cell in quotes may have line ends in it.
-	row, end := rec.Text, rec.End
+	row, end, last := rec.Text, rec.End, rec.Last
 	var ahead []Record
 	for bytes.Count(row, []byte{'"'})%2 == 1 && len(row) <= MaxLine {
 		more, err := t.next()
@@ -98,14 +98,14 @@ func (t *Table) Next() (Record, error) {
 		if more.Err != nil {
 			break
 		}
-		row, end = append(row[:len(row):len(row)], more.Text...), more.End
+		row, end, last = append(row[:len(row):len(row)], more.Text...), more.End, more.Last
 	}
 	doc, err := t.document(row)
 	if broken := (*RowError)(nil); errors.As(err, &broken) && len(ahead) > 0 {
 		t.back = append(ahead, t.back...)
-		doc, end, row = nil, rec.End, rec.Text
+		doc, end, last, row = nil, rec.End, rec.Last, rec.Text
 	}
-	if rec.End, rec.Text, rec.Err = end, doc, err; err != nil {
+	if rec.End, rec.Last, rec.Text, rec.Err = end, last, doc, err; err != nil {
 		rec.Text = bytes.TrimRight(row, "\r\n")
 	}
 	return rec, nil
