@@ -38,13 +38,7 @@ func TestCodesAreThoseOfTheContract(t *testing.T) {
 		}
 	}
 	require.NoError(t, yaml.Unmarshal(api.YAML(), &doc))
-	later := map[string]bool{"invalid-cursor": true} // with lists
-	var want, have []string
-	for _, code := range doc.Components.Schemas.ProblemCode.Enum {
-		if !later[code] {
-			want = append(want, code)
-		}
-	}
+	want, have := doc.Components.Schemas.ProblemCode.Enum, []string(nil)
 	for _, p := range api.Problems() {
 		have = append(have, string(p.Code))
 		require.NotEmpty(t, p.Title)

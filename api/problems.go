@@ -11,6 +11,7 @@ const (
 	MalformedJSON         Code = "malformed-json"
 	MalformedRequest      Code = "malformed-request"
 	InvalidParameter      Code = "invalid-parameter"
+	InvalidCursor         Code = "invalid-cursor"
 	InvalidToken          Code = "invalid-token"
 	InvalidIdempotencyKey Code = "invalid-idempotency-key"
 	InvalidIfMatch        Code = "invalid-if-match"
@@ -67,6 +68,10 @@ func Problems() []ProblemType {
 		{
 			InvalidParameter, http.StatusBadRequest, "A parameter is not valid",
 			"Send only the parameters and headers that this route documents, each once and well-formed.",
+		},
+		{
+			InvalidCursor, http.StatusBadRequest, "The cursor cannot be used here",
+			"Send next_cursor exactly as the page before answered it, with the same filters, sort and principal, or begin anew without it.",
 		},
 		{
 			InvalidToken, http.StatusBadRequest, "A consistency token cannot be read",

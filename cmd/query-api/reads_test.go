@@ -109,7 +109,7 @@ func TestBadReadsAreRefused(t *testing.T) {
 		"nine tokens":        {path: on, headers: []string{"Consistency-Token: " + nine}, status: 400, code: "invalid-token"},
 		"HTML":               {path: on, headers: []string{"Accept: text/html"}, status: 406, code: "not-acceptable"},
 		"DELETE":             {method: "DELETE", path: on, status: 405, code: "method-not-allowed"},
-		"POST":               {method: "POST", path: "/v1/customers", status: 404, code: "route-not-found"},
+		"POST":               {method: "POST", path: "/v1/customers", status: 405, code: "method-not-allowed"},
 		"correlation id":     {path: on, headers: []string{"X-Correlation-ID: a b"}, status: 400, code: "invalid-parameter"},
 		"encoded parameters": {path: on + "?%64ry_run=true", status: 400, code: "invalid-parameter"},
 	} {

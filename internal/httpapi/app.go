@@ -63,7 +63,7 @@ func New(o Options, mount func(*echo.Echo, Guarded)) (*App, error) {
 		}
 		return out
 	})
-	health := Route{Offers: MediaJSON}
+	health := Route{Offers: []string{MediaJSON}}
 	addRead(e, "/livez", livez, health.guard)
 	addRead(e, "/readyz", ed.readyz(o.Health), health.guard)
 	if err := addDocs(e); err != nil {

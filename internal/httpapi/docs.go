@@ -27,13 +27,13 @@ func addDocs(e *echo.Echo) error {
 	if err != nil {
 		return err
 	}
-	plain := Route{Offers: MediaJSON}
+	plain := Route{Offers: []string{MediaJSON}}
 	addRead(e, "/openapi.json", func(c echo.Context) error { return c.Blob(http.StatusOK, MediaJSON, document) }, plain.guard)
-	page := Route{Offers: "text/html"}
+	page := Route{Offers: []string{"text/html"}}
 	addRead(e, "/docs", serveFile(files, "index.html"), page.guard)
 	for _, name := range []string{"init.js", "swagger-ui-bundle.js", "swagger-ui.css"} {
 		offers, _, _ := mime.ParseMediaType(mime.TypeByExtension(path.Ext(name)))
-		addRead(e, "/docs/"+name, serveFile(files, name), Route{Offers: offers}.guard)
+		addRead(e, "/docs/"+name, serveFile(files, name), Route{Offers: []string{offers}}.guard)
 	}
 	return nil
 }

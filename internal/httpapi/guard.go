@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"mime"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -17,7 +19,7 @@ import (
 // Route is what an operation takes, as far as that can be refused before the
 // body is read. TestGuardsFollowTheContract holds it to openapi.yaml.
 type Route struct {
-	Offers string   // the media type of its answer; empty when it has no body
+	Offers []string // the media types of its answer, the one it likes best first; none when it has no body
 	Bodies []string // the media types it takes
 	Params []string // the query parameters it takes
 	Once   []string // the headers that it takes at most once
@@ -29,6 +31,8 @@ const (
 	MediaJSON       = "application/json"
 	MediaMergePatch = "application/merge-patch+json"
 	MediaNDJSON     = "application/x-ndjson"
+	MediaCSV        = "text/csv"
+	MediaEvents     = "text/event-stream"
 	MediaProblem    = "application/problem+json"
 )
 
@@ -43,8 +47,13 @@ func (rt Route) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := rt.checkQuery(r.URL.RawQuery); err != nil {
 			return err
 		}
-		if !rt.acceptable(r.Header.Values("Accept")) {
+		media, ok := rt.negotiate(r.Header.Values("Accept"))
+		if !ok {
 			return Refuse(api.NotAcceptable, "")
+		}
+		if len(rt.Offers) > 1 {
+			c.SetRequest(r.WithContext(context.WithValue(r.Context(), mediaKey, media)))
+			c.Response().Header().Add("Vary", "Accept")
 		}
 		if err := rt.checkHeaders(r.Header); err != nil {
 			return err
@@ -162,20 +171,35 @@ func (rt Route) checkMedia(c echo.Context) error {
 	return nil
 }
 
-// acceptable tells whether Accept admits the answer. A route whose success has
-// no body only ever has a problem to offer, and JSON is near enough for that.
-func (rt Route) acceptable(accept []string) bool {
-	if rt.Offers != "" {
-		return accepts(accept, rt.Offers)
+// negotiate picks what Accept likes best of what the route offers; of what it
+// likes the same, the first. A route whose success has no body only ever has a
+// problem to offer, and JSON is near enough for that.
+func (rt Route) negotiate(accept []string) (media string, ok bool) {
+	offers := rt.Offers
+	if len(offers) == 0 {
+		offers = []string{MediaProblem, MediaJSON}
 	}
-	return accepts(accept, MediaProblem) || accepts(accept, MediaJSON)
+	best := 0.0
+	for _, offer := range offers {
+		if q := quality(accept, offer); q > best {
+			media, best = offer, q
+		}
+	}
+	return media, best > 0
 }
 
-// accepts is RFC 9110 §12.5.1 for one media type: the most specific range that
+// MediaOf is the media type that the answer is to have, of a route that offers
+// more than one.
+func MediaOf(ctx context.Context) string {
+	media, _ := ctx.Value(mediaKey).(string)
+	return media
+}
+
+// quality is RFC 9110 §12.5.1 for one media type: the most specific range that
 // covers it decides, and a quality of 0 excludes it.
-func accepts(lines []string, offer string) bool {
+func quality(lines []string, offer string) float64 {
 	kind, _, _ := strings.Cut(offer, "/")
-	best, quality, any := -1, "", false
+	best, q, any := -1, 0.0, false
 	for item := range splitOutsideQuotes(strings.Join(lines, ","), ',') {
 		item = textproto.TrimString(item)
 		if item == "" {
@@ -191,8 +215,25 @@ func accepts(lines []string, offer string) bool {
 			continue
 		}
 		if rank > best {
-			best, quality = rank, params["q"]
+			best, q = rank, weight(params)
 		}
 	}
-	return !any || best >= 0 && strings.Trim(quality, "0.") != "" || best >= 0 && quality == ""
+	if !any {
+		return 1
+	}
+	return q
+}
+
+// weight is the parameter q of a media range; one that cannot be read counts
+// as absent.
+func weight(params map[string]string) float64 {
+	text, ok := params["q"]
+	if !ok {
+		return 1
+	}
+	q, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(q >= 0 && q <= 1) {
+		return 1
+	}
+	return q
 }

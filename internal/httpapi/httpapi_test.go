@@ -31,7 +31,7 @@ func appWith(t *testing.T, o Options, h echo.HandlerFunc) (*App, *bytes.Buffer) 
 	o.Log = slog.New(slog.NewJSONHandler(&logs, nil))
 	o.Health, o.Auth = NewHealth(o.Log), Trusting
 	app, err := New(o, func(e *echo.Echo, guarded Guarded) {
-		addRead(e, "/test", h, guarded(map[string]Route{"test": {Offers: MediaJSON}})["test"]...)
+		addRead(e, "/test", h, guarded(map[string]Route{"test": {Offers: []string{MediaJSON}}})["test"]...)
 	})
 	require.NoError(t, err)
 	return app, &logs
@@ -192,10 +192,10 @@ func TestAccepts(t *testing.T) {
 		"application/*;q=0, */*": false, "application/json, */*;q=0": true, "application/problem+json": false, "garbage": false, ", ,": true,
 		"application/json;charset=utf-8": true, "application/json;charset=latin1": false, `text/x;a=",application/json"`: false, "application/json;version=1": true,
 	} {
-		require.Equal(t, want, accepts([]string{accept}, MediaJSON), accept)
+		require.Equal(t, want, admitted([]string{accept}, MediaJSON), accept)
 	}
-	require.True(t, accepts(nil, MediaJSON))
-	require.True(t, accepts([]string{"text/html", "application/json"}, MediaJSON))
+	require.True(t, admitted(nil, MediaJSON))
+	require.True(t, admitted([]string{"text/html", "application/json"}, MediaJSON))
 }
 
 func TestPrefer(t *testing.T) {
@@ -229,7 +229,7 @@ func FuzzEntityTags(f *testing.F) {
 		}
 		_, _ = Unquote(field)
 		_ = ParsePrefer(&field)
-		_ = accepts([]string{field}, MediaJSON)
+		_ = admitted([]string{field}, MediaJSON)
 	})
 }
 
@@ -271,4 +271,20 @@ func TestStreamingOutlivesARequestsTimeAndEndsWithItsClient(t *testing.T) {
 	gone()
 	require.ErrorIs(t, seen.Err(), context.Canceled)
 	require.Equal(t, t.Context(), Streaming(t.Context()), "any other context is left as it is")
+}
+
+func admitted(accept []string, offer string) bool { return quality(accept, offer) > 0 }
+
+func TestTheAnswerIsWhatAcceptLikesBest(t *testing.T) {
+	t.Parallel()
+	both := Route{Offers: []string{MediaNDJSON, MediaCSV}}
+	for accept, want := range map[string]string{
+		"": MediaNDJSON, "*/*": MediaNDJSON, "text/csv": MediaCSV, "text/*": MediaCSV, "text/csv, */*;q=0.5": MediaCSV,
+		"text/csv;q=0.1, */*": MediaNDJSON, "application/x-ndjson;q=0, */*": MediaCSV, "text/csv, application/x-ndjson": MediaNDJSON,
+		"text/html": "", "text/csv;q=0": "", "text/csv;q=nonsense": MediaCSV,
+	} {
+		media, ok := both.negotiate([]string{accept})
+		require.Equal(t, want, media, accept)
+		require.Equal(t, want != "", ok, accept)
+	}
 }

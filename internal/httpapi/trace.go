@@ -20,6 +20,7 @@ const (
 	traceKey contextKey = iota
 	principalKey
 	unboundedKey
+	mediaKey
 )
 
 // newTrace continues the trace of the one traceparent header there is, or

@@ -43,7 +43,7 @@ func New(commands *command.Service, digester Digester, o httpapi.Options) (*http
 func routes() map[string]httpapi.Route {
 	// What a command on a customer takes, without a body and with one.
 	bare := httpapi.Route{
-		Offers: httpapi.MediaJSON, Params: []string{"dry_run"}, Once: []string{httpapi.HeaderIdempotencyKey, httpapi.HeaderCorrelation},
+		Offers: []string{httpapi.MediaJSON}, Params: []string{"dry_run"}, Once: []string{httpapi.HeaderIdempotencyKey, httpapi.HeaderCorrelation},
 		Lists: []string{"If-Match", "Prefer"},
 	}
 	document := bare
@@ -53,7 +53,7 @@ func routes() map[string]httpapi.Route {
 	register := document
 	register.Lists = []string{"Prefer"}
 	remove := bare
-	remove.Offers = ""
+	remove.Offers = nil
 	return map[string]httpapi.Route{
 		"registerCustomer":  register,
 		"changeCustomer":    patch,
@@ -69,7 +69,7 @@ func routes() map[string]httpapi.Route {
 		"restoreCustomer":   bare,
 		"eraseCustomer":     document,
 		"importCustomers": {
-			Offers: httpapi.MediaNDJSON, Bodies: []string{httpapi.MediaNDJSON}, Params: bare.Params, Once: []string{httpapi.HeaderCorrelation},
+			Offers: []string{httpapi.MediaNDJSON}, Bodies: []string{httpapi.MediaNDJSON}, Params: bare.Params, Once: []string{httpapi.HeaderCorrelation},
 		},
 	}
 }

@@ -35,22 +35,55 @@ func New(queries Queries, defaultWait time.Duration, o httpapi.Options) (*httpap
 		RegisterHandlersWithOptions(e, handler, RegisterHandlersOptions{OperationMiddlewares: guards})
 		// The contract has HEAD wherever it has GET; the generated routes do not.
 		w := ServerInterfaceWrapper{Handler: handler}
-		e.HEAD("/v1/customers/:id", w.GetCustomer, guards["getCustomer"]...)
-		e.HEAD("/v1/customers/:id/erasure", w.GetErasure, guards["getErasure"]...)
+		for path, head := range map[string]struct {
+			operation string
+			handler   echo.HandlerFunc
+		}{
+			"/v1/customers":             {"listCustomers", w.ListCustomers},
+			"/v1/customers/export":      {"exportCustomers", w.ExportCustomers},
+			"/v1/customers/:id":         {"getCustomer", w.GetCustomer},
+			"/v1/customers/:id/erasure": {"getErasure", w.GetErasure},
+			"/v1/customers/:id/history": {"getHistory", w.GetHistory},
+			"/v1/events":                {"getEvents", w.GetEvents},
+			"/v1/status":                {"getStatus", w.GetStatus},
+		} {
+			e.HEAD(path, head.handler, guards[head.operation]...)
+		}
 	})
 }
 
 // routes are the guards of the queries, by operation.
 func routes() map[string]httpapi.Route {
+	filters := []string{"status", "tag", "external_id", "created_after", "created_before", "updated_after"}
+	read := httpapi.Route{
+		Offers: []string{httpapi.MediaJSON}, Once: []string{httpapi.HeaderCorrelation}, Lists: []string{httpapi.HeaderToken, "Prefer"},
+	}
+	with := func(change func(*httpapi.Route)) httpapi.Route {
+		r := read
+		change(&r)
+		return r
+	}
 	return map[string]httpapi.Route{
-		"getCustomer": {
-			Offers: httpapi.MediaJSON, Once: []string{httpapi.HeaderCorrelation},
-			Lists: []string{"If-None-Match", httpapi.HeaderToken, "Prefer"},
-		},
-		"getErasure": {
-			Offers: httpapi.MediaJSON, Once: []string{httpapi.HeaderCorrelation},
-			Lists: []string{httpapi.HeaderToken, "Prefer"},
-		},
+		"getCustomer": with(func(r *httpapi.Route) {
+			r.Params = []string{"version", "as_of"}
+			r.Lists = append([]string{"If-None-Match"}, read.Lists...)
+		}),
+		"getErasure":    read,
+		"getStatus":     read,
+		"getHistory":    with(func(r *httpapi.Route) { r.Params = []string{"limit", "cursor"} }),
+		"listCustomers": with(func(r *httpapi.Route) { r.Params = append([]string{"sort", "limit", "cursor"}, filters...) }),
+		"searchCustomers": with(func(r *httpapi.Route) {
+			r.Bodies = []string{httpapi.MediaJSON}
+		}),
+		"exportCustomers": with(func(r *httpapi.Route) {
+			r.Offers = []string{httpapi.MediaNDJSON, httpapi.MediaCSV}
+			r.Params = filters
+		}),
+		"getEvents": with(func(r *httpapi.Route) {
+			r.Offers = []string{httpapi.MediaJSON, httpapi.MediaEvents}
+			r.Params = []string{"after", "limit"}
+			r.Once = append([]string{"Last-Event-ID"}, read.Once...)
+		}),
 	}
 }
 
