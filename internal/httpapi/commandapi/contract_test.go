@@ -10,6 +10,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/httpapi/httpapitest"
@@ -119,6 +120,62 @@ func TestVerdictsAgreeWithTheContract(t *testing.T) {
 		}
 	}
 	require.Greater(t, compared, 200)
+}
+
+// Bodies with faults in any number of fields: the contract's schema and our
+// rules find the same ones, and one answer names them all.
+func TestWholeBodiesAreFaultedAsTheContractSays(t *testing.T) {
+	t.Parallel()
+	doc, values := httpapitest.Document(t), variants()
+	for schema, body := range map[string]func() any{
+		"Registration":  func() any { return new(Registration) },
+		"CustomerPatch": func() any { return new(CustomerPatch) },
+		"AddressInput":  func() any { return new(AddressInput) },
+		"ConsentInput":  func() any { return new(ConsentInput) },
+		"ReasonInput":   func() any { return new(ReasonInput) },
+	} {
+		of := doc.Components.Schemas[schema].Value
+		fields := slices.Sorted(maps.Keys(of.Properties))
+		rapid.Check(t, func(rt *rapid.T) {
+			members := map[string]json.RawMessage{}
+			for _, name := range append(fields, "unknown") {
+				if len(values[name]) > 0 && rapid.Bool().Draw(rt, "with "+name) {
+					members[name] = json.RawMessage(rapid.SampledFrom(values[name]).Draw(rt, name))
+				}
+			}
+			if schema == "Registration" {
+				members["last_name"] = json.RawMessage(`"x"`) // that one of two is enough, no schema here says
+			}
+			text, err := json.Marshal(members)
+			require.NoError(rt, err)
+			var plain map[string]any
+			require.NoError(rt, json.Unmarshal(text, &plain))
+			theirs := faulted(of, plain)
+			require.Equal(rt, len(theirs) == 0, of.VisitJSON(plain, openapi3.EnableJSONSchema2020()) == nil, "%.300s", text)
+			ours := map[string]bool{}
+			for _, v := range verdict(t, string(text), body()) {
+				name, _, _ := strings.Cut(strings.TrimPrefix(v.Pointer, "/"), "/")
+				ours[name] = true
+			}
+			require.Equal(rt, theirs, ours, "%s %.300s", schema, text)
+		})
+	}
+}
+
+// faulted are the members of a body that its schema does not let pass.
+func faulted(of *openapi3.Schema, body map[string]any) map[string]bool {
+	out := map[string]bool{}
+	for name, value := range body {
+		if member, known := of.Properties[name]; !known || member.Value.VisitJSON(value, openapi3.EnableJSONSchema2020()) != nil {
+			out[name] = true
+		}
+	}
+	for _, name := range of.Required {
+		if _, there := body[name]; !there {
+			out[name] = true
+		}
+	}
+	return out
 }
 
 // FuzzBodies holds three things for any body: reading it never panics, what it
