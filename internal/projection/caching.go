@@ -38,7 +38,7 @@ func (l *lane) writeCache(ctx context.Context, from View, d Delta) {
 	}
 	// The rows are committed: they are written even if the message is given up.
 	ctx = context.WithoutCancel(ctx)
-	err := l.p.cacheRows(ctx, from.Cache.Epoch, d.Rows)
+	err := l.p.cacheRows(ctx, from.Cache, d.Rows)
 	l.cacheMu.Lock()
 	defer l.cacheMu.Unlock()
 	if err != nil {
@@ -58,8 +58,8 @@ func (l *lane) writeCache(ctx context.Context, from View, d Delta) {
 	}
 }
 
-// cacheRows writes rows into an epoch of the cache.
-func (p *Projector) cacheRows(ctx context.Context, epoch int64, rows []Row) error {
+// cacheRows writes rows into the epoch of the cache that readers trust.
+func (p *Projector) cacheRows(ctx context.Context, state query.CacheState, rows []Row) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (p *Projector) cacheRows(ctx context.Context, epoch int64, rows []Row) erro
 		}
 		entries[i] = CacheEntry{CustomerID: r.Data.ID, Entry: e}
 	}
-	if err := p.cache.Store(ctx, epoch, entries); err != nil {
+	if err := p.cache.Store(ctx, state, entries); err != nil {
 		return &errCache{cause: err}
 	}
 	return nil
@@ -193,7 +193,7 @@ func (k *keeper) repairLane(ctx context.Context, state query.CacheState, c Check
 		if err != nil {
 			return err
 		}
-		if err := k.p.cacheRows(ctx, state.Epoch, rows); err != nil {
+		if err := k.p.cacheRows(ctx, state, rows); err != nil {
 			return fmt.Errorf("repair cache of lane %d: %w", c.Lane, err)
 		}
 		written += len(rows)

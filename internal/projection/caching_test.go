@@ -22,7 +22,7 @@ import (
 // between its commit and its write.
 type severed struct{ projection.Cache }
 
-func (severed) Store(context.Context, int64, []projection.CacheEntry) error {
+func (severed) Store(context.Context, query.CacheState, []projection.CacheEntry) error {
 	return errors.New("severed")
 }
 
@@ -32,11 +32,11 @@ type flaky struct {
 	fail atomic.Bool
 }
 
-func (f *flaky) Store(ctx context.Context, epoch int64, entries []projection.CacheEntry) error {
+func (f *flaky) Store(ctx context.Context, state query.CacheState, entries []projection.CacheEntry) error {
 	if f.fail.Load() {
 		return errors.New("flaky")
 	}
-	return f.Cache.Store(ctx, epoch, entries)
+	return f.Cache.Store(ctx, state, entries)
 }
 
 // readCache is a query process's cache, following the read model as one does.

@@ -68,7 +68,7 @@ func (p *Projector) letGo(ctx context.Context, id customer.ID, passOver bool) (*
 			}
 		}
 		if from.Cache.RunID != "" {
-			if err := p.cacheRows(ctx, from.Cache.Epoch, delta.Rows); err != nil {
+			if err := p.cacheRows(ctx, from.Cache, delta.Rows); err != nil {
 				p.logger.WarnContext(ctx, "cache cannot be written, will be repaired", "error", err)
 			}
 		}

@@ -74,12 +74,13 @@ type CacheEntry struct {
 
 // Cache takes entries after they are committed. It is never asked for one.
 //
-// Store writes each entry into the epoch unless the cache has it at that version
-// or a later one (an erased one also over its own version), and announces those it wrote. An error means that some may be
-// missing. RunID names the server process that answers and takes writes. Sweep removes the
+// Store writes each entry into the epoch, on the server that state names and on
+// no other, unless the cache has it at that version or a later one (an erased
+// one also over its own version), and announces those it wrote. An error means
+// that some may be missing. RunID names the server process that answers and takes writes. Sweep removes the
 // keys of earlier epochs: they are trusted by nobody but may hold personal data.
 type Cache interface {
-	Store(ctx context.Context, epoch int64, entries []CacheEntry) error
+	Store(ctx context.Context, state query.CacheState, entries []CacheEntry) error
 	RunID(ctx context.Context) (string, error)
 	Sweep(ctx context.Context, epoch int64) error
 }

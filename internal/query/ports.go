@@ -105,10 +105,22 @@ type Lease string
 
 // Announcements tells of customers as their entries reach the cache.
 //
-// Listen calls fn, from one goroutine, for each announcement until ctx is
-// done. Announcements may be lost, doubled and reordered, but tell only what the
-// read model already has. It returns an error when it cannot go on; the caller
-// listens again.
+// Listen tells to what it hears, from one goroutine, until ctx is done. What
+// is announced may be doubled and reordered, but is only what the read model
+// already has. It returns an error when it cannot go on, or when it may have
+// missed something; the caller listens again.
 type Announcements interface {
-	Listen(ctx context.Context, fn func(customer.ID, customer.Version)) error
+	Listen(ctx context.Context, to Listener) error
+}
+
+// Listener is told what is announced.
+//
+// Connected comes first and names the server, as CacheState does: from then on
+// nothing announced there is missed until Listen returns. Changed tells that an
+// entry's write was announced, before or after it can be read. Heard tells that
+// whatever was announced before asOf has been told.
+type Listener interface {
+	Connected(server string)
+	Changed(id customer.ID, v customer.Version)
+	Heard(asOf time.Time)
 }

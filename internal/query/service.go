@@ -26,7 +26,11 @@ const (
 type Config struct {
 	// MaxWaiters bounds the reads that wait at once: each holds a goroutine and
 	// up to 8 ids, so 4096 of them ask at most 32,768 ids (0.5 MB) a poll.
-	MaxWaiters  int
+	MaxWaiters int
+	// L1Bytes bounds the documents kept in memory with what keeping them costs;
+	// 64 MiB. Negative: none are kept. L1Entries bounds their number; 65,536.
+	L1Bytes     int64
+	L1Entries   int
 	ReadTimeout time.Duration // of one question to the read model; 2 s
 	PollFloor   time.Duration // between polls for awaited versions; 10 ms
 	PollCeiling time.Duration // 100 ms
@@ -36,6 +40,12 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.MaxWaiters == 0 {
 		c.MaxWaiters = 4096
+	}
+	if c.L1Bytes == 0 {
+		c.L1Bytes = 64 << 20
+	}
+	if c.L1Entries == 0 {
+		c.L1Entries = 65536
 	}
 	for _, d := range []struct {
 		field *time.Duration
@@ -58,6 +68,9 @@ func (c Config) validate() error {
 	if c.MaxWaiters < 1 {
 		errs = append(errs, fmt.Errorf("query: %d waiters, want at least 1", c.MaxWaiters))
 	}
+	if c.L1Entries < 1 {
+		errs = append(errs, fmt.Errorf("query: L1 of %d entries, want at least 1", c.L1Entries))
+	}
 	if c.PollFloor <= 0 || c.PollCeiling < c.PollFloor {
 		errs = append(errs, fmt.Errorf("query: polls from %s to %s", c.PollFloor, c.PollCeiling))
 	}
@@ -71,15 +84,20 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
+// errMissed tells that the cache does not know.
+var errMissed = errors.New("missed")
+
 // Service answers reads. It needs to be started for waits to be short and for
 // the cache to be used; unstarted it answers from the read model alone.
 type Service struct {
 	reader  Reader
 	cache   Cache
+	l1      *l1
 	log     *slog.Logger
 	cfg     Config
 	waiters *waiters
 	poller  *poller
+	asks    singleflight.Group // of the cache
 	fills   singleflight.Group
 	refresh *lifecycle.Loop
 	listen  *lifecycle.Loop
@@ -92,15 +110,23 @@ type Service struct {
 	polling   sync.WaitGroup
 }
 
+// listenFine is how long announcements have to have been heard for their loss
+// to be no sign of trouble: listening begins again without backing off.
+const listenFine = 10 * time.Second
+
 // New returns a service over a read model with a cache in front of it.
 func New(reader Reader, cache Cache, announcements Announcements, log *slog.Logger, c Config) (*Service, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
+	first, err := newL1(c.L1Bytes, c.L1Entries)
+	if err != nil {
+		return nil, err
+	}
 	w := newWaiters(c.MaxWaiters)
 	s := &Service{
-		reader: reader, cache: cache, log: log, cfg: c, waiters: w, born: time.Now(), freshAt: time.Now(),
+		reader: reader, cache: cache, l1: first, log: log, cfg: c, waiters: w, born: time.Now(), freshAt: time.Now(),
 		poller: &poller{
 			reader: reader, waiters: w, log: log, timeout: c.ReadTimeout,
 			floor: c.PollFloor, ceiling: c.PollCeiling, poke: make(chan struct{}, 1),
@@ -108,7 +134,14 @@ func New(reader Reader, cache Cache, announcements Announcements, log *slog.Logg
 	}
 	s.refresh = lifecycle.NewLoop("query freshness", log, s.refreshOnce)
 	s.listen = lifecycle.NewLoop("query announcements", log, func(ctx context.Context) (time.Duration, error) {
-		return 0, announcements.Listen(ctx, w.reached)
+		began := time.Now()
+		err := announcements.Listen(ctx, listener{s})
+		first.lost()
+		if err != nil && ctx.Err() == nil && time.Since(began) > listenFine {
+			log.WarnContext(ctx, "announcements were lost, listening again", "error", err)
+			err = nil
+		}
+		return 0, err
 	})
 	return s, nil
 }
@@ -137,7 +170,23 @@ func (s *Service) Stop(ctx context.Context) error {
 	stop()
 	err := errors.Join(s.listen.Stop(ctx), s.refresh.Stop(ctx))
 	s.polling.Wait()
+	s.l1.close()
 	return err
+}
+
+// listener is a Service as Announcements know it.
+type listener struct{ s *Service }
+
+func (l listener) Connected(server string) { l.s.l1.connected(server) }
+func (l listener) Heard(asOf time.Time)    { l.s.l1.proven(asOf) }
+
+// Changed makes sure that whoever reads after it, or because of it, reads what
+// was announced or newer.
+func (l listener) Changed(id customer.ID, v customer.Version) {
+	l.s.l1.changed(id, v)
+	l.s.asks.Forget(string(id[:]))
+	l.s.fills.Forget(string(id[:]))
+	l.s.waiters.reached(id, v)
 }
 
 // Get answers what the read model has for id, at least as new as every token
@@ -157,7 +206,10 @@ func (s *Service) Get(ctx context.Context, id customer.ID, tokens []eventlog.Tok
 			return Entry{}, err
 		}
 	}
-	if e, ok := s.cache.Get(ctx, id); ok && e.Version >= want {
+	if e, ok := s.l1.get(id, want); ok {
+		return e, e.Err()
+	}
+	if e, ok := s.ask(ctx, id); ok && e.Version >= want {
 		return e, e.Err()
 	}
 	e, err := s.fill(ctx, id)
@@ -170,15 +222,17 @@ func (s *Service) Get(ctx context.Context, id customer.ID, tokens []eventlog.Tok
 	if err := s.await(ctx, []eventlog.Token{{CustomerID: id, Version: want}}, min(wait, MaxWait)-time.Since(begun)); err != nil {
 		return Entry{}, err
 	}
-	if e, ok := s.cache.Get(ctx, id); ok && e.Version >= want {
+	if e, ok := s.ask(ctx, id); ok && e.Version >= want {
 		return e, e.Err()
 	}
 	// Not through fill: that may join a question asked before the version came.
 	ctxRead, cancel := context.WithTimeout(ctx, s.cfg.ReadTimeout)
 	defer cancel()
+	keep := s.l1.begin(id)
 	if e, err = s.reader.Entry(ctxRead, id); err != nil {
 		return Entry{}, err
 	}
+	s.l1.keep(id, keep, e)
 	if e.Version < want { // an announcement lied; never serve older
 		return Entry{}, s.behind()
 	}
@@ -228,6 +282,22 @@ func (s *Service) await(ctx context.Context, tokens []eventlog.Token, wait time.
 	}
 }
 
+// ask asks the cache, once for all who ask for the same customer at the same time.
+func (s *Service) ask(ctx context.Context, id customer.ID) (Entry, bool) {
+	answer, err, _ := s.asks.Do(string(id[:]), func() (any, error) {
+		// One caller giving up must not fail the others. The cache bounds the time.
+		ctx := context.WithoutCancel(ctx)
+		keep := s.l1.begin(id)
+		e, ok := s.cache.Get(ctx, id)
+		if !ok {
+			return Entry{}, errMissed
+		}
+		s.l1.keep(id, keep, e)
+		return e, nil
+	})
+	return answer.(Entry), err == nil
+}
+
 // fill asks the read model and offers the answer to the cache, once for all
 // who ask for the same customer at the same time.
 func (s *Service) fill(ctx context.Context, id customer.ID) (Entry, error) {
@@ -235,11 +305,12 @@ func (s *Service) fill(ctx context.Context, id customer.ID) (Entry, error) {
 		// One caller giving up must not fail the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ReadTimeout)
 		defer cancel()
-		lease := s.cache.Lease(ctx, id)
+		lease, keep := s.cache.Lease(ctx, id), s.l1.begin(id)
 		e, err := s.reader.Entry(ctx, id)
 		if err != nil {
 			return Entry{}, err // nothing is remembered of what is not there
 		}
+		s.l1.keep(id, keep, e)
 		s.cache.Fill(ctx, id, lease, e)
 		return e, nil
 	})
@@ -282,6 +353,7 @@ func (s *Service) refreshOnce(ctx context.Context) (time.Duration, error) {
 		f.Age = time.Since(s.born)
 	}
 	s.cache.Use(f.Cache)
+	s.l1.use(f.Cache) // after: what it keeps from here on comes from that epoch
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fresh, s.freshAt = f, time.Now()

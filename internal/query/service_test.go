@@ -132,7 +132,7 @@ func (w *world) tryPut(v customer.Version, status customer.Status, ids ...custom
 		return err
 	}
 	if state, err := w.store.State(ctx); err == nil && state.RunID != "" {
-		_ = w.writer.Store(ctx, state.Epoch, entries)
+		_ = w.writer.Store(ctx, state, entries)
 	}
 	return nil
 }

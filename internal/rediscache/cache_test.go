@@ -76,7 +76,7 @@ func (c *cache) store(id customer.ID, v customer.Version, status customer.Status
 	if e.Live() {
 		e.Body = fmt.Appendf(nil, `{"version":%d}`, v)
 	}
-	require.NoError(c.t, c.writer.Store(c.t.Context(), c.state.Epoch, []projection.CacheEntry{{CustomerID: id, Entry: e}}))
+	require.NoError(c.t, c.writer.Store(c.t.Context(), c.state, []projection.CacheEntry{{CustomerID: id, Entry: e}}))
 }
 
 func (c *cache) version(id customer.ID) customer.Version {
@@ -183,6 +183,13 @@ func TestFillNeedsTheLeaseItTook(t *testing.T) {
 	}
 }
 
+// hearing is a listener to changes alone.
+type hearing func(customer.ID, customer.Version)
+
+func (h hearing) Connected(string)                           {}
+func (h hearing) Heard(time.Time)                            {}
+func (h hearing) Changed(id customer.ID, v customer.Version) { h(id, v) }
+
 func TestAnnouncementsReachListeners(t *testing.T) {
 	t.Parallel()
 	c := shared(t)
@@ -191,11 +198,11 @@ func TestAnnouncementsReachListeners(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- c.reader.Listen(ctx, func(id customer.ID, v customer.Version) {
+		ended <- c.reader.Listen(ctx, hearing(func(id customer.ID, v customer.Version) {
 			mu.Lock()
 			defer mu.Unlock()
 			heard[id] = v
-		})
+		}))
 	}()
 	id := uuid.Must(uuid.NewV7())
 	v := customer.Version(0)
@@ -266,7 +273,7 @@ func TestServerThatRefusesWritesIsReported(t *testing.T) {
 	require.NoError(t, s.Admin.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	_, err := c.writer.RunID(t.Context())
 	require.Error(t, err)
-	require.Error(t, c.writer.Store(t.Context(), 1, []projection.CacheEntry{{CustomerID: uuid.New(), Entry: live(1)}}))
+	require.Error(t, c.writer.Store(t.Context(), c.state, []projection.CacheEntry{{CustomerID: uuid.New(), Entry: live(1)}}))
 }
 
 func TestScriptsSurviveBeingForgotten(t *testing.T) {

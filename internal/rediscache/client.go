@@ -43,11 +43,11 @@ type Config struct {
 
 // client is what readers and writers share.
 type client struct {
-	redis  *redis.Client
-	prefix string
-	ttl    time.Duration
-	log    *slog.Logger
-	server atomic.Pointer[string] // the identity of the server last connected to
+	options func() *redis.Options // of a connection pool
+	pool    atomic.Pointer[pool]
+	prefix  string
+	ttl     time.Duration
+	log     *slog.Logger
 }
 
 func open(c Config, timeout time.Duration) (*client, error) {
@@ -73,67 +73,29 @@ func open(c Config, timeout time.Duration) (*client, error) {
 	if c.Logger == nil {
 		errs = append(errs, errors.New("redis: no logger"))
 	}
-	o, err := redis.ParseURL(c.URL)
-	if err != nil {
+	if _, err := redis.ParseURL(c.URL); err != nil {
 		errs = append(errs, errors.New("redis: the URL cannot be read")) // the cause may quote the password
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	cl := &client{prefix: c.Prefix, ttl: c.TTL, log: c.Logger}
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = 2*c.Timeout, c.Timeout, c.Timeout, c.Timeout
-	o.ContextTimeoutEnabled = true
-	o.MaxRetries = -1 // a retry is one more timeout; the read model answers sooner
-	o.DialerRetries = 1
-	o.PoolSize = c.PoolSize
-	o.DisableIdentity = true
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	o.OnConnect = cl.identify
-	cl.redis = redis.NewClient(o)
+	cl := &client{prefix: c.Prefix, ttl: c.TTL, log: c.Logger, options: func() *redis.Options {
+		o, _ := redis.ParseURL(c.URL) // read before
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = 2*c.Timeout, c.Timeout, c.Timeout, c.Timeout
+		o.ContextTimeoutEnabled = true
+		o.MaxRetries = -1 // a retry is one more timeout; the read model answers sooner
+		o.DialerRetries = 1
+		o.PoolSize = c.PoolSize
+		o.DisableIdentity = true
+		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+		return o
+	}}
+	cl.pool.Store(cl.newPool())
 	return cl, nil
 }
 
 // Close ends all connections.
-func (c *client) Close() error { return c.redis.Close() }
-
-// identify asks a new connection which server it reached. A server that
-// restarted ended all its connections, so whoever talks to it has asked.
-func (c *client) identify(ctx context.Context, conn *redis.Conn) error {
-	id, err := identity(ctx, conn)
-	if err != nil {
-		return err
-	}
-	c.server.Store(&id)
-	return nil
-}
-
-type commander interface {
-	Info(ctx context.Context, sections ...string) *redis.StringCmd
-}
-
-// identity names a server process and the data set it has: the second part
-// changes when a server takes over another one's.
-func identity(ctx context.Context, on commander) (string, error) {
-	server, err := on.Info(ctx, "server").Result()
-	if err != nil {
-		return "", fmt.Errorf("identify server: %w", err)
-	}
-	replication, err := on.Info(ctx, "replication").Result()
-	if err != nil {
-		return "", fmt.Errorf("identify server: %w", err)
-	}
-	run, set := field(server, "run_id:"), field(replication, "master_replid:")
-	if run == "" {
-		return "", errors.New("identify server: it has no run id")
-	}
-	return run + "/" + set, nil
-}
-
-func field(info, name string) string {
-	_, rest, _ := strings.Cut(info, "\n"+name)
-	value, _, _ := strings.Cut(rest, "\r")
-	return value
-}
+func (c *client) Close() error { return c.pool.Load().Close() }
 
 func (c *client) key(epoch int64, id customer.ID) string {
 	return c.epochPrefix(epoch) + "{" + id.String() + "}"

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -41,8 +40,6 @@ return 0`
 	// leaseTTL is above the longest question to the read model, and how long a
 	// key stays unfilled when whoever took the lease died.
 	leaseTTL = 10 * time.Second
-	// listenPing is how often a silent subscription is asked whether it lives.
-	listenPing = 3 * time.Second
 )
 
 // Reader is a query process's side of the cache. It implements query.Cache and
@@ -74,21 +71,23 @@ func NewReader(c Config) (*Reader, error) {
 // Use says which entries may be trusted from now on.
 func (r *Reader) Use(s query.CacheState) {
 	r.state.Store(&s)
-	if _, ok := r.epoch(); ok || s.RunID == "" || !r.breaker.allow() {
+	p := r.pool.Load()
+	if _, ok := r.epoch(p); ok || s.RunID == "" || !r.breaker.allow() {
 		return
 	}
-	// Not connected yet, or still to a server that the projector has left.
-	ctx := context.Background()
-	id, err := identity(ctx, r.redis)
-	r.breaker.report(ctx, err)
-	if err == nil {
-		r.server.Store(&id)
+	// Not connected yet, or to a server that the projector has left, or that has
+	// another data set than it had when it was connected to.
+	if p.server.Load() != nil {
+		r.leave(p)
+		p = r.pool.Load()
 	}
+	ctx := context.Background()
+	r.breaker.report(ctx, p.Ping(ctx).Err())
 }
 
-// epoch is the one whose entries are trusted on the server last connected to.
-func (r *Reader) epoch() (int64, bool) {
-	state, server := r.state.Load(), r.server.Load()
+// epoch is the one whose entries are trusted on the server that p is connected to.
+func (r *Reader) epoch(p *pool) (int64, bool) {
+	state, server := r.state.Load(), p.server.Load()
 	if state == nil || server == nil || state.RunID != *server {
 		return 0, false
 	}
@@ -97,23 +96,23 @@ func (r *Reader) epoch() (int64, bool) {
 
 // Get answers what the cache has of id and may be trusted.
 func (r *Reader) Get(ctx context.Context, id customer.ID) (query.Entry, bool) {
-	epoch, ok := r.epoch()
+	p := r.pool.Load()
+	epoch, ok := r.epoch(p)
 	if !ok || !r.breaker.allow() {
 		return query.Entry{}, false
 	}
 	key := r.key(epoch, id)
-	value, err := r.redis.Get(ctx, key).Bytes()
+	value, err := p.Get(ctx, key).Bytes()
 	switch {
 	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"):
 		r.breaker.report(ctx, nil)
 		return query.Entry{}, false
 	case err != nil:
-		r.report(ctx, err)
+		r.report(ctx, p, err)
 		return query.Entry{}, false
 	}
 	r.breaker.report(ctx, nil)
-	// The connection may be a new one, to a server that came back with old data.
-	if now, ok := r.epoch(); !ok || now != epoch {
+	if now, ok := r.epoch(p); !ok || now != epoch {
 		return query.Entry{}, false
 	}
 	e, err := decode(id, value)
@@ -121,20 +120,21 @@ func (r *Reader) Get(ctx context.Context, id customer.ID) (query.Entry, bool) {
 		return e, true
 	}
 	if len(value) < len(leasePrefix) || string(value[:len(leasePrefix)]) != leasePrefix {
-		r.report(ctx, r.drop.Run(ctx, r.redis, []string{key}, value).Err())
+		r.report(ctx, p, r.drop.Run(ctx, p, []string{key}, value).Err())
 	}
 	return query.Entry{}, false
 }
 
 // Lease takes the right to fill id's entry, if nobody has it.
 func (r *Reader) Lease(ctx context.Context, id customer.ID) query.Lease {
-	epoch, ok := r.epoch()
+	p := r.pool.Load()
+	epoch, ok := r.epoch(p)
 	if !ok || !r.breaker.allow() {
 		return ""
 	}
 	lease := leasePrefix + rand.Text()
-	got, err := r.lease.Run(ctx, r.redis, []string{r.key(epoch, id)}, lease, leaseTTL.Milliseconds()).Int()
-	r.report(ctx, err)
+	got, err := r.lease.Run(ctx, p, []string{r.key(epoch, id)}, lease, leaseTTL.Milliseconds()).Int()
+	r.report(ctx, p, err)
 	if err != nil || got == 0 {
 		return ""
 	}
@@ -150,50 +150,21 @@ func (r *Reader) Fill(ctx context.Context, id customer.ID, l query.Lease, e quer
 	if n, err := fmt.Sscanf(string(l), "%d %s", &epoch, &lease); n != 2 || err != nil || !r.breaker.allow() {
 		return
 	}
+	p := r.pool.Load() // a lease is random: on another server it is not there
 	value, err := encode(id, e)
 	if err != nil {
 		r.breaker.report(ctx, nil)
 		return
 	}
-	r.report(ctx, r.fill.Run(ctx, r.redis, []string{r.key(epoch, id)}, lease, value, r.expiry()).Err())
+	r.report(ctx, p, r.fill.Run(ctx, p, []string{r.key(epoch, id)}, lease, value, r.expiry()).Err())
 }
 
 // report tells the breaker, but for what says nothing of the server: a caller
-// that gave up, or a burst that found every connection taken.
-func (r *Reader) report(ctx context.Context, err error) {
-	if err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrPoolTimeout)) {
+// that gave up, a burst that found every connection taken, connections that
+// were left.
+func (r *Reader) report(ctx context.Context, p *pool, err error) {
+	if err != nil && (ctx.Err() != nil || errors.Is(err, redis.ErrPoolTimeout) || p != r.pool.Load()) {
 		return
 	}
 	r.breaker.report(ctx, err)
-}
-
-// Listen calls fn for each announcement.
-func (r *Reader) Listen(ctx context.Context, fn func(customer.ID, customer.Version)) error {
-	sub := r.redis.Subscribe(ctx, r.channel())
-	defer func() { _ = sub.Close() }()
-	// Receiving ends with its connection, not with its context.
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
-	silent := false
-	for {
-		received, err := sub.ReceiveTimeout(ctx, listenPing)
-		timeout := net.Error(nil)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.As(err, &timeout) && timeout.Timeout() && !silent:
-			silent = true
-			if err := sub.Ping(ctx); err != nil {
-				return fmt.Errorf("listen: %w", err)
-			}
-			continue
-		case err != nil:
-			return fmt.Errorf("listen: %w", err)
-		}
-		silent = false
-		if m, ok := received.(*redis.Message); ok {
-			if id, v, err := parseAnnouncement(m.Payload); err == nil {
-				fn(id, v)
-			}
-		}
-	}
 }

@@ -10,12 +10,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/ebrahem-outlook/customer-service/internal/projection"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
 // storeScript keeps the newer of what is there and what is given, and announces
 // what it has afterwards unless that was newer. A tombstone goes over its own
 // version: a customer may lose its values without a new event. pcall, because
-// the key may hold another type; SET replaces any.
+// the key may hold another type; SET replaces any. A server that is full takes
+// no value but still forgets one, and what is not there is not old.
 //
 // KEYS[1] key; ARGV version, value, milliseconds, "1" for erased, channel, announcement.
 const storeScript = `
@@ -29,8 +31,10 @@ if type(have) == 'string' then
     return 0
   end
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+local set = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if set.err then redis.call('DEL', KEYS[1]) end
 redis.call('PUBLISH', ARGV[5], ARGV[6])
+if set.err then return set end
 return 1`
 
 const (
@@ -59,14 +63,23 @@ func NewWriter(c Config) (*Writer, error) {
 }
 
 // Store writes entries that are newer than what is there.
-func (w *Writer) Store(ctx context.Context, epoch int64, entries []projection.CacheEntry) error {
+func (w *Writer) Store(ctx context.Context, state query.CacheState, entries []projection.CacheEntry) error {
+	p, epoch := w.pool.Load(), state.Epoch
+	if p.server.Load() == nil {
+		if err := p.Ping(ctx).Err(); err != nil {
+			return fmt.Errorf("store %d entries: %w", len(entries), err)
+		}
+	}
+	if *p.server.Load() != state.RunID {
+		return fmt.Errorf("store %d entries: %w", len(entries), errMoved)
+	}
 	for len(entries) > 0 {
 		n := min(len(entries), storeChunk)
-		err := w.storeChunk(ctx, epoch, entries[:n])
+		err := w.storeChunk(ctx, p, epoch, entries[:n])
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			// A server that was restarted or flushed has forgotten it.
-			if err = w.store.Load(ctx, w.redis).Err(); err == nil {
-				err = w.storeChunk(ctx, epoch, entries[:n])
+			if err = w.store.Load(ctx, p).Err(); err == nil {
+				err = w.storeChunk(ctx, p, epoch, entries[:n])
 			}
 		}
 		if err != nil {
@@ -77,8 +90,8 @@ func (w *Writer) Store(ctx context.Context, epoch int64, entries []projection.Ca
 	return nil
 }
 
-func (w *Writer) storeChunk(ctx context.Context, epoch int64, entries []projection.CacheEntry) error {
-	_, err := w.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+func (w *Writer) storeChunk(ctx context.Context, p *pool, epoch int64, entries []projection.CacheEntry) error {
+	_, err := p.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for _, e := range entries {
 			value, err := encode(e.CustomerID, e.Entry)
 			if err != nil {
@@ -88,7 +101,7 @@ func (w *Writer) storeChunk(ctx context.Context, epoch int64, entries []projecti
 			if !e.Live() {
 				erased = "1"
 			}
-			w.store.EvalSha(ctx, p, []string{w.key(epoch, e.CustomerID)},
+			w.store.EvalSha(ctx, pipe, []string{w.key(epoch, e.CustomerID)},
 				int64(e.Version), value, w.expiry(), erased, w.channel(), announcement(e.CustomerID, e.Version))
 		}
 		return nil
@@ -98,22 +111,31 @@ func (w *Writer) storeChunk(ctx context.Context, epoch int64, entries []projecti
 
 // RunID names the server that answers, provided that it takes writes.
 func (w *Writer) RunID(ctx context.Context) (string, error) {
-	id, err := identity(ctx, w.redis)
-	if err != nil {
-		return "", err
+	p := w.pool.Load()
+	id, err := identity(ctx, p)
+	if err == nil {
+		if err = p.Set(ctx, w.prefix+":probe", "1", probeTTL).Err(); err != nil {
+			err = fmt.Errorf("probe: %w", err)
+		}
 	}
-	if err := w.redis.Set(ctx, w.prefix+":probe", "1", probeTTL).Err(); err != nil {
-		return "", fmt.Errorf("probe: %w", err)
+	if err == nil && id == *p.server.Load() {
+		return id, nil
 	}
-	return id, nil
+	// Its role or its data set changed, or the address leads to another by now.
+	w.leave(p)
+	if err == nil {
+		err = errMoved
+	}
+	return "", err
 }
 
 // Sweep removes the entries of earlier epochs.
 func (w *Writer) Sweep(ctx context.Context, epoch int64) error {
 	schema := w.prefix + ":" + strconv.Itoa(schemaVersion) + ":"
+	p := w.pool.Load()
 	var cursor uint64
 	for {
-		keys, next, err := w.redis.Scan(ctx, cursor, schema+"*", sweepChunk).Result()
+		keys, next, err := p.Scan(ctx, cursor, schema+"*", sweepChunk).Result()
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
@@ -125,7 +147,7 @@ func (w *Writer) Sweep(ctx context.Context, epoch int64) error {
 			}
 		}
 		if len(old) > 0 {
-			if err := w.redis.Unlink(ctx, old...).Err(); err != nil {
+			if err := p.Unlink(ctx, old...).Err(); err != nil {
 				return fmt.Errorf("sweep: %w", err)
 			}
 		}
