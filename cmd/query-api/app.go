@@ -53,12 +53,14 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 		pool.Close()
 		return nil, fmt.Errorf("REDIS_URL (--redis-url): %w", err)
 	}
-	queries, err := query.New(postgres.NewReadModelReader(pool), cache, cache, log, query.Config{MaxWaiters: c.MaxWaiters.Value})
+	reader := postgres.NewReadModelReader(pool)
+	queries, err := query.New(reader, cache, cache, log, query.Config{MaxWaiters: c.MaxWaiters.Value})
 	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "read_model", Probe: readable(pool), Explain: explain})
 	if err != nil {
 		return nil, errors.Join(err, cache.Close())
 	}
-	api, err := queryapi.New(queries, c.Wait.Value, httpapi.Options{
+	reads := queryapi.Reads{Queries: queries, Archive: query.NewArchive(queries, reader)}
+	api, err := queryapi.New(reads, c.Wait.Value, httpapi.Options{
 		Log: log, Health: health, Auth: httpapi.Trusting, MaxInFlight: c.MaxInFlight.Value,
 	})
 	if err != nil {

@@ -101,8 +101,6 @@ func TestBadReadsAreRefused(t *testing.T) {
 		"NUL":                {path: "/v1/customers/%00", status: 404, code: "customer-not-found"},
 		"trailing slash":     {path: on + "/", status: 404, code: "route-not-found"},
 		"doubled slash":      {path: "/v1//customers/" + d.ID.String(), status: 404, code: "route-not-found"},
-		"version":            {path: on + "?version=1", status: 400, code: "invalid-parameter"},
-		"as_of":              {path: on + "?as_of=2026-01-01T00:00:00Z", status: 400, code: "invalid-parameter"},
 		"garbage token":      {path: on, headers: []string{"Consistency-Token: garbage"}, status: 400, code: "invalid-token"},
 		"empty token":        {path: on, headers: []string{"Consistency-Token: "}, status: 400, code: "invalid-token"},
 		"tampered token":     {path: on, headers: []string{"Consistency-Token: B" + tok[1:]}, status: 400, code: "invalid-token"},

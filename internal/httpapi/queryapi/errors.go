@@ -13,6 +13,14 @@ func refusalOf(err error) *httpapi.Refusal {
 	if behind, ok := errors.AsType[*query.Behind](err); ok {
 		return &httpapi.Refusal{Code: api.ReadModelBehind, RetryAfter: behind.RetryAfter}
 	}
+	switch {
+	case errors.Is(err, query.ErrFuture):
+		return &httpapi.Refusal{Code: api.InvalidParameter, Detail: "The time as_of is in the future. Ask without it for the customer as it is now."}
+	case errors.Is(err, query.ErrNoVersion):
+		return &httpapi.Refusal{Code: api.CustomerNotFound, Detail: "The customer has not come to this version. If a command answered it, send its Consistency-Token along."}
+	case errors.Is(err, query.ErrBeforeRegistration):
+		return &httpapi.Refusal{Code: api.CustomerNotFound, Detail: "The customer was not registered yet at this time."}
+	}
 	return httpapi.Match(err, []httpapi.Row{
 		{Err: query.ErrNotFound, Code: api.CustomerNotFound},
 		{Err: query.ErrDeleted, Code: api.CustomerDeleted},

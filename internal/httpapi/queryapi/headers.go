@@ -1,7 +1,10 @@
 package queryapi
 
 import (
+	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ebrahem-outlook/customer-service/api"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -47,4 +50,32 @@ func parseTokens(field *string) ([]eventlog.Token, error) {
 		tokens = append(tokens, t)
 	}
 	return tokens, nil
+}
+
+// patience is what a read waits for, and how long.
+type patience struct {
+	tokens  []eventlog.Token
+	wait    time.Duration
+	applied *time.Duration // what Preference-Applied says; nil when nothing was asked for
+}
+
+// patience reads the headers that every read takes.
+func (s *server) patience(token, prefer *string) (p patience, err error) {
+	p.wait = s.defaultWait
+	if p.tokens, err = parseTokens(token); err != nil {
+		return p, err
+	}
+	if asked := httpapi.ParsePrefer(prefer).Wait; asked != nil {
+		p.wait = min(*asked, query.MaxWait)
+		p.applied = &p.wait
+	}
+	return p, nil
+}
+
+// setReadHeaders is for every successful read, whatever it answers.
+func setReadHeaders(h http.Header, lag time.Duration, applied *time.Duration) {
+	h.Set(httpapi.HeaderLag, strconv.FormatFloat(lag.Seconds(), 'f', 3, 64))
+	if applied != nil {
+		h.Set(httpapi.HeaderPreferenceApplied, "wait="+strconv.Itoa(int(*applied/time.Second)))
+	}
 }

@@ -15,22 +15,41 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
-// Queries is what the API serves; *query.Service is one.
+// Reads are what the API serves; all of them are required.
+type Reads struct {
+	Queries Queries
+	Archive Archive
+}
+
+func (r Reads) validate() error {
+	if r.Queries == nil || r.Archive == nil {
+		return errors.New("queryapi: queries or archive missing")
+	}
+	return nil
+}
+
+// Queries are answered from the present; *query.Service is one.
 type Queries interface {
 	Get(ctx context.Context, id customer.ID, tokens []eventlog.Token, wait time.Duration) (query.Entry, error)
 	Erasure(ctx context.Context, id customer.ID, tokens []eventlog.Token, wait time.Duration) (query.Erasure, error)
 	Lag() time.Duration
 }
 
+// Archive answers what customers were; *query.Archive is one.
+type Archive interface {
+	At(ctx context.Context, id customer.ID, m query.Moment, tokens []eventlog.Token, wait time.Duration) (query.Entry, error)
+	History(ctx context.Context, id customer.ID, after customer.Version, limit int, tokens []eventlog.Token, wait time.Duration) (query.HistoryPage, error)
+}
+
 // New returns the query API. Reads wait for their tokens for defaultWait unless
 // they say otherwise.
-func New(queries Queries, defaultWait time.Duration, o httpapi.Options) (*httpapi.App, error) {
-	if queries == nil {
-		return nil, errors.New("queryapi: queries missing")
+func New(reads Reads, defaultWait time.Duration, o httpapi.Options) (*httpapi.App, error) {
+	if err := reads.validate(); err != nil {
+		return nil, err
 	}
 	o.Errors = refusalOf
 	return httpapi.New(o, func(e *echo.Echo, guarded httpapi.Guarded) {
-		handler := NewStrictHandler(&server{queries: queries, defaultWait: defaultWait}, nil)
+		handler := NewStrictHandler(&server{queries: reads.Queries, archive: reads.Archive, defaultWait: defaultWait}, nil)
 		guards := guarded(routes())
 		RegisterHandlersWithOptions(e, handler, RegisterHandlersOptions{OperationMiddlewares: guards})
 		// The contract has HEAD wherever it has GET; the generated routes do not.
@@ -90,6 +109,7 @@ func routes() map[string]httpapi.Route {
 // server implements the generated interface.
 type server struct {
 	queries     Queries
+	archive     Archive
 	defaultWait time.Duration
 }
 
@@ -104,20 +124,24 @@ func (s *server) GetCustomer(ctx context.Context, in GetCustomerRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := parseTokens(in.Params.ConsistencyToken)
+	moment, past, err := parseMoment(in.Params.Version, in.Params.AsOf)
 	if err != nil {
 		return nil, err
 	}
-	wait, prefer := s.defaultWait, httpapi.ParsePrefer(in.Params.Prefer)
-	if prefer.Wait != nil {
-		wait = min(*prefer.Wait, query.MaxWait)
-		prefer.Wait = &wait // which is what Preference-Applied says
-	}
-	entry, err := s.queries.Get(ctx, id, tokens, wait)
+	p, err := s.patience(in.Params.ConsistencyToken, in.Params.Prefer)
 	if err != nil {
 		return nil, err
 	}
-	return &readAnswer{entry: entry, lag: s.queries.Lag(), wait: prefer.Wait, unchanged: has(entry.Version)}, nil
+	var entry query.Entry
+	if past {
+		entry, err = s.archive.At(ctx, id, moment, p.tokens, p.wait)
+	} else {
+		entry, err = s.queries.Get(ctx, id, p.tokens, p.wait)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &readAnswer{entry: entry, lag: s.queries.Lag(), wait: p.applied, unchanged: has(entry.Version)}, nil
 }
 
 // readAnswer is one customer, or that the client has it already.
@@ -132,10 +156,7 @@ type readAnswer struct {
 func (a *readAnswer) VisitGetCustomerResponse(w http.ResponseWriter) error {
 	h := w.Header()
 	h.Set("ETag", httpapi.ETag(a.entry.Version))
-	h.Set(httpapi.HeaderLag, strconv.FormatFloat(a.lag.Seconds(), 'f', 3, 64))
-	if a.wait != nil {
-		h.Set(httpapi.HeaderPreferenceApplied, "wait="+strconv.Itoa(int(*a.wait/time.Second)))
-	}
+	setReadHeaders(h, a.lag, a.wait)
 	if a.unchanged {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
