@@ -13,7 +13,7 @@ import (
 const (
 	drawEvery = 200 * time.Millisecond
 	logEvery  = 5 * time.Second
-	waitEvery = 10 * time.Second // how often it is said that an import waits
+	waitEvery = 3 * time.Second // how often it is said that an import waits
 	barWidth  = 30
 )
 

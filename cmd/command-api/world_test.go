@@ -143,7 +143,13 @@ func (w *world) register(t *testing.T) document {
 
 func unusedEmail() string { return "u" + uuid.NewString() + "@example.com" }
 
+// asItself makes the test binary the command, for tests that kill it.
+const asItself = "COMMAND_API_TEST_AS_ITSELF"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asItself) != "" {
+		main()
+	}
 	// What the developer's shell has set is no part of what is tested here.
 	for _, name := range []string{"KEYS_FILE", "AUTH_MODE", "AMQP_PREFIX", "LANES", "LOG_LEVEL", "LOG_FORMAT", "COMMAND_API_ADDR"} {
 		_ = os.Unsetenv(name)
