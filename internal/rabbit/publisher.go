@@ -41,6 +41,7 @@ const deletionRest = 500 * time.Millisecond
 // most ConfirmTimeout, and no longer than the first message's context lasts.
 type Publisher struct {
 	cfg  Config
+	to   topology
 	stop context.CancelFunc
 	ctx  context.Context // ends with Close
 	done chan struct{}
@@ -54,26 +55,30 @@ type Publisher struct {
 
 var _ message.Publisher = (*Publisher)(nil)
 
-// NewPublisher returns a publisher that connects in the background.
+// NewPublisher returns a publisher to the feed that connects in the background.
 func NewPublisher(cfg Config) (*Publisher, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
+	return newPublisher(cfg, feedTopology{cfg}), nil
+}
+
+func newPublisher(cfg Config, to topology) *Publisher {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Publisher{
-		cfg: cfg, ctx: ctx, stop: stop, done: make(chan struct{}),
+		cfg: cfg, to: to, ctx: ctx, stop: stop, done: make(chan struct{}),
 		changed: make(chan struct{}), turns: make(map[string]chan struct{}),
 	}
 	go p.stayConnected()
-	return p, nil
+	return p
 }
 
 func (p *Publisher) stayConnected() {
 	defer close(p.done)
 	var pause backoff
 	for p.ctx.Err() == nil {
-		s, err := dialSession(p.ctx, p.cfg)
+		s, err := dialSession(p.ctx, p.cfg, p.to)
 		if err != nil {
 			p.set(nil, err)
 			p.cfg.Logger.WarnContext(p.ctx, "cannot reach the broker", "error", err)
@@ -154,6 +159,9 @@ func (p *Publisher) publish(ctx context.Context, topic string, messages []*messa
 	if err != nil {
 		return err
 	}
+	if err := s.keepDeclared(); err != nil {
+		return err
+	}
 	err = p.send(ctx, s, topic, messages)
 	if !missing(err) {
 		return err
@@ -169,7 +177,7 @@ func (p *Publisher) publish(ctx context.Context, topic string, messages []*messa
 	if err := s.declare(); err != nil {
 		return err
 	}
-	p.cfg.Logger.InfoContext(ctx, "declared the feed's queues again", "topic", topic)
+	p.cfg.Logger.InfoContext(ctx, "declared exchange and queues again", "topic", topic)
 	return p.send(ctx, s, topic, messages)
 }
 
@@ -234,8 +242,9 @@ func (p *Publisher) sendWindow(ctx context.Context, s *session, o *outlet, topic
 		if err != nil {
 			return err
 		}
+		key, mandatory := p.to.address(topic, &publishing)
 		// Every write has a deadline of its own (watchedConn), so this cannot hang.
-		if confirms[i], err = o.ch.PublishWithDeferredConfirm(p.cfg.exchange(), topic, true, false, publishing); err != nil {
+		if confirms[i], err = o.ch.PublishWithDeferredConfirm(p.to.exchange(), key, mandatory, false, publishing); err != nil {
 			return s.whyClosed(err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 // loss of the connection.
 type session struct {
 	cfg    Config
+	to     topology
 	conn   *amqp091.Connection
 	dialer *dialer
 	gone   chan struct{} // closed when the connection is lost
@@ -22,6 +23,7 @@ type session struct {
 	mu       sync.Mutex
 	passable chan struct{} // closed unless the broker has blocked us; replaced when it does
 	outlets  map[string]*outlet
+	declared time.Time // when the topology was declared last
 }
 
 // outlet is one topic's channel. One channel per topic keeps the topic's
@@ -31,9 +33,9 @@ type outlet struct {
 	returned chan amqp091.Return
 }
 
-func dialSession(ctx context.Context, cfg Config) (*session, error) {
+func dialSession(ctx context.Context, cfg Config, to topology) (*session, error) {
 	s := &session{
-		cfg: cfg, dialer: newDialer(cfg), gone: make(chan struct{}),
+		cfg: cfg, to: to, dialer: newDialer(cfg), gone: make(chan struct{}),
 		passable: make(chan struct{}), outlets: make(map[string]*outlet),
 	}
 	close(s.passable)
@@ -111,9 +113,25 @@ func (s *session) declare() error {
 		if err != nil {
 			return fmt.Errorf("open channel: %w", err)
 		}
-		err = s.cfg.declareFeed(ch)
+		err = s.to.declareAll(ch)
 		return errors.Join(err, ignoreClosed(ch.Close()))
 	})
+}
+
+// keepDeclared declares the topology again when that was long ago, where
+// nothing else would tell that a part of it is gone.
+func (s *session) keepDeclared() error {
+	every := s.to.redeclare()
+	s.mu.Lock()
+	due := every > 0 && time.Since(s.declared) > every
+	if due || s.declared.IsZero() {
+		s.declared = time.Now()
+	}
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return s.declare()
 }
 
 // outlet returns topic's channel and opens it when there is none.

@@ -14,6 +14,7 @@ import (
 // again if that fails, behind one that is there before the broker is.
 type subscriber struct {
 	cfg    Config
+	from   topology
 	dialer *dialer
 	log    watermill.LoggerAdapter
 	ctx    context.Context // ends with Close
@@ -40,13 +41,17 @@ func NewSubscriber(cfg Config) (message.Subscriber, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newSubscriber(cfg, feedTopology{cfg}), nil
+}
+
+func newSubscriber(cfg Config, from topology) message.Subscriber {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &subscriber{
-		cfg: cfg, dialer: newDialer(cfg), log: watermill.NewSlogLogger(cfg.Logger),
+		cfg: cfg, from: from, dialer: newDialer(cfg), log: watermill.NewSlogLogger(cfg.Logger),
 		ctx: ctx, stop: stop, ready: make(chan struct{}),
 	}
 	s.work.Go(s.connect)
-	return s, nil
+	return s
 }
 
 // connect makes the first connection; watermill-amqp makes the later ones.
@@ -82,12 +87,10 @@ func (s *subscriber) config() wamqp.Config {
 			},
 		},
 		Marshaler:       marshaler{},
-		Exchange:        wamqp.ExchangeConfig{GenerateName: func(string) string { return s.cfg.exchange() }},
-		Queue:           wamqp.QueueConfig{GenerateName: s.cfg.queue},
-		TopologyBuilder: topologyBuilder{s.cfg},
-		// With more than one unacknowledged message, what comes back after a
-		// Nack or a restart comes back behind later ones.
-		Consume: wamqp.ConsumeConfig{Qos: wamqp.QosConfig{PrefetchCount: 1}},
+		Exchange:        wamqp.ExchangeConfig{GenerateName: func(string) string { return s.from.exchange() }},
+		Queue:           wamqp.QueueConfig{GenerateName: s.from.queue},
+		TopologyBuilder: topologyBuilder{s.from},
+		Consume:         wamqp.ConsumeConfig{Qos: wamqp.QosConfig{PrefetchCount: s.from.prefetch()}},
 	}
 }
 

@@ -19,6 +19,11 @@ type Deps struct {
 	Log         LaneReader
 	Feed        message.Publisher // Publish returns nil once the broker has stored the messages
 	Logger      *slog.Logger
+
+	// Notices and Integration tell other services of each event: what is read
+	// from one is published through the other. Without both nobody is told.
+	Notices     eventlog.NoticeReader
+	Integration message.Publisher
 }
 
 // Config is how a Relay works. Zero values take the defaults named.
@@ -77,6 +82,9 @@ func (c Config) validate(d Deps) error {
 		if missing {
 			errs = append(errs, fmt.Errorf("relay: %s is missing", name))
 		}
+	}
+	if (d.Notices == nil) != (d.Integration == nil) {
+		errs = append(errs, errors.New("relay: of Notices and Integration one is missing"))
 	}
 	if c.Holder == "" {
 		errs = append(errs, errors.New("relay: the holder has no name"))

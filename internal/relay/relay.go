@@ -163,6 +163,9 @@ func (r *Relay) lead(ctx context.Context, f Fence, began time.Time) error {
 // when it did not even begin.
 func (r *Relay) work(term context.Context, f Fence, end context.CancelCauseFunc) error {
 	carriers := []carrier{newFeed(r.deps, r.cfg, end)}
+	if r.deps.Integration != nil {
+		carriers = append(carriers, newIntegration(r.deps, end))
+	}
 	n, err := r.deps.Sequence.BeginTerm(term, f, r.cfg.Lanes)
 	if err != nil {
 		return err

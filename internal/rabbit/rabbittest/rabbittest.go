@@ -41,6 +41,9 @@ func Config(t testing.TB) rabbit.Config {
 			require.NoError(t, err)
 		}
 		require.NoError(t, ch.ExchangeDelete(Exchange(cfg), false, false))
+		_, err := ch.QueueDelete(IntegrationQueue(cfg), false, false, false)
+		require.NoError(t, err)
+		require.NoError(t, ch.ExchangeDelete(IntegrationExchange(cfg), false, false))
 	})
 	return cfg
 }
@@ -52,6 +55,13 @@ func Queue(cfg rabbit.Config, lane eventlog.Lane) string {
 
 // Exchange is the feed's exchange.
 func Exchange(cfg rabbit.Config) string { return cfg.Prefix + ".feed" }
+
+// IntegrationExchange is the one that other services bind to, and
+// IntegrationQueue the service's own queue behind it.
+func IntegrationExchange(cfg rabbit.Config) string { return cfg.Prefix + ".events" }
+
+// IntegrationQueue is the service's own queue of notices.
+func IntegrationQueue(cfg rabbit.Config) string { return IntegrationExchange(cfg) + ".feed" }
 
 // Channel is a channel of its own connection, to look and meddle with. Both
 // are closed when the test ends.
