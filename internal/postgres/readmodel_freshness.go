@@ -26,8 +26,9 @@ type laneBeat struct {
 // A beat from the future was written before the server's clock was set back, or
 // by a server that another one replaced: it must not silence those that follow.
 const upsertHeartbeat = `
-INSERT INTO readmodel.heartbeat AS h (at, head, lanes) VALUES (clock_timestamp(), $1, $2)
-ON CONFLICT (one) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = excluded.lanes
+INSERT INTO readmodel.heartbeat AS h (at, head, lanes, feed) VALUES (clock_timestamp(), $1, $2, $3)
+ON CONFLICT (one) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = excluded.lanes,
+       feed = coalesce(excluded.feed, h.feed)
  WHERE h.at NOT BETWEEN excluded.at - interval '100 ms' AND excluded.at + interval '1 second'`
 
 // Beat tells query processes what a projector saw.
@@ -40,7 +41,11 @@ func (m *ReadModel) Beat(ctx context.Context, h projection.Heartbeat) error {
 	if err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
-	if _, err := m.pool.Exec(ctx, upsertHeartbeat, h.Head, raw); err != nil {
+	feed, err := feedBeatOf(h.Feed)
+	if err != nil {
+		return fmt.Errorf("beat: %w", err)
+	}
+	if _, err := m.pool.Exec(ctx, upsertHeartbeat, h.Head, raw, feed); err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
 	return nil
@@ -48,7 +53,7 @@ func (m *ReadModel) Beat(ctx context.Context, h projection.Heartbeat) error {
 
 const selectFreshness = `
 SELECT g.generation, (SELECT count(*) FROM readmodel.parked), c.epoch, c.run_id,
-       h.at, coalesce(extract(epoch FROM clock_timestamp() - h.at), 0)::float8, coalesce(h.head, 0), h.lanes
+       h.at, coalesce(extract(epoch FROM clock_timestamp() - h.at), 0)::float8, coalesce(h.head, 0), h.lanes, h.feed
   FROM readmodel.generations g CROSS JOIN readmodel.cache_state c LEFT JOIN readmodel.heartbeat h ON true
  WHERE g.state = 'live'`
 
@@ -59,9 +64,10 @@ func (r *ReadModelReader) Freshness(ctx context.Context) (query.Freshness, error
 		at    *time.Time
 		age   float64
 		lanes []byte
+		feed  []byte
 	)
 	err := r.pool.QueryRow(ctx, selectFreshness).Scan(
-		&f.Generation, &f.Parked, &f.Cache.Epoch, &f.Cache.RunID, &at, &age, &f.Head, &lanes)
+		&f.Generation, &f.Parked, &f.Cache.Epoch, &f.Cache.RunID, &at, &age, &f.Head, &lanes, &feed)
 	if err != nil {
 		return query.Freshness{}, unreadable("freshness", err)
 	}
@@ -71,6 +77,9 @@ func (r *ReadModelReader) Freshness(ctx context.Context) (query.Freshness, error
 	f.Beat, f.Age = at.UTC(), max(0, time.Duration(age*float64(time.Second)))
 	var beats []laneBeat
 	if err := json.Unmarshal(lanes, &beats); err != nil {
+		return query.Freshness{}, unreadable("freshness", err)
+	}
+	if f.Feed, err = feedFreshnessOf(feed); err != nil {
 		return query.Freshness{}, unreadable("freshness", err)
 	}
 	for _, b := range beats {

@@ -98,6 +98,7 @@ type (
 	Heartbeat struct {
 		Head  eventlog.Position
 		Lanes []query.LaneFreshness
+		Feed  *query.FeedFreshness // nil from a projector that leaves the event feed alone
 	}
 )
 

@@ -33,6 +33,11 @@ type Deps struct {
 	Ledger  CacheLedger
 	Cache   Cache
 	Logger  *slog.Logger
+
+	// Notices are copied to Events, which is the event feed. Without both, as in
+	// a task beside the projector, the feed is left alone.
+	Notices eventlog.NoticeReader
+	Events  FeedStore
 }
 
 // Config is how a Projector behaves. Zero values take the defaults named.
@@ -53,6 +58,7 @@ type Projector struct {
 	cache  Cache
 	logger *slog.Logger
 	lanes  []*lane
+	feed   *feed // nil when it is left alone
 	cfg    Config
 
 	sweep *lifecycle.Loop
@@ -102,6 +108,9 @@ func New(d Deps, c Config) (*Projector, error) {
 			turn: semaphore.NewWeighted(1),
 		}
 	}
+	if d.Notices != nil && d.Events != nil {
+		p.feed = newFeed(d.Notices, d.Events, d.Logger, c.Sweep)
+	}
 	k := &keeper{p: p}
 	p.rest = c.Sweep
 	p.sweep = lifecycle.NewLoop("projection sweep", d.Logger, p.sweepOnce)
@@ -112,12 +121,19 @@ func New(d Deps, c Config) (*Projector, error) {
 
 // Start begins to sweep, to beat and to look after the cache.
 func (p *Projector) Start(ctx context.Context) error {
-	return errors.Join(p.keep.Start(ctx), p.sweep.Start(ctx), p.beat.Start(ctx))
+	var err error
+	if p.feed != nil {
+		err = p.feed.sweep.Start(ctx)
+	}
+	return errors.Join(err, p.keep.Start(ctx), p.sweep.Start(ctx), p.beat.Start(ctx))
 }
 
 // Stop ends what Start began; handlers are ended by their router, before.
 func (p *Projector) Stop(ctx context.Context) error {
 	err := errors.Join(p.sweep.Stop(ctx), p.beat.Stop(ctx), p.keep.Stop(ctx))
+	if p.feed != nil {
+		err = errors.Join(err, p.feed.sweep.Stop(ctx))
+	}
 	// Saves the next projector the repair of what is written already.
 	for _, l := range p.lanes {
 		l.cacheMu.Lock()
@@ -269,6 +285,11 @@ func (p *Projector) beatOnce(ctx context.Context) (time.Duration, error) {
 			}
 		}
 		h.Lanes = append(h.Lanes, f)
+	}
+	if p.feed != nil {
+		if h.Feed, err = p.feed.freshness(ctx, p.log.Head); err != nil {
+			return 0, err
+		}
 	}
 	return p.cfg.Heartbeat, p.store.Beat(ctx, h)
 }

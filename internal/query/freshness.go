@@ -22,10 +22,18 @@ type LaneFreshness struct {
 	Waiting time.Duration
 }
 
+// FeedFreshness is how far the event feed is.
+type FeedFreshness struct {
+	Applied eventlog.Position
+	Behind  bool          // the log had more when the heart beat
+	Waiting time.Duration // how long the oldest of that had been waiting
+}
+
 // Freshness is how far the read model was when the projector last looked.
 type Freshness struct {
 	Head       eventlog.Position // of the whole log
 	Lanes      []LaneFreshness   // ascending by lane
+	Feed       FeedFreshness     // of the event feed
 	Beat       time.Time         // by the read model's clock; zero before the first
 	Age        time.Duration     // of the beat, by the same clock; since the reader began when there was none
 	Generation int
@@ -42,6 +50,19 @@ func (f Freshness) Lag() time.Duration {
 		if l.Head > l.Applied {
 			lag = max(lag, l.Waiting+f.Age)
 		}
+	}
+	if f.Age > heartbeatGrace {
+		lag = max(lag, f.Age)
+	}
+	return lag
+}
+
+// FeedLag is how long the event feed, which is written by itself, is behind the
+// log.
+func (f Freshness) FeedLag() time.Duration {
+	var lag time.Duration
+	if f.Feed.Behind {
+		lag = f.Feed.Waiting + f.Age
 	}
 	if f.Age > heartbeatGrace {
 		lag = max(lag, f.Age)

@@ -5,13 +5,20 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/ebrahem-outlook/customer-service/internal/customer"
 )
+
+// versioner is the part of Reader that a poller needs.
+type versioner interface {
+	Versions(ctx context.Context, ids []customer.ID) (map[customer.ID]customer.Version, error)
+}
 
 // poller asks the read model, once for everybody, whether what is waited for
 // has been reached. It is the backstop of the announcements: without them a
 // wait takes at most pollCeiling longer. It rests while nobody waits.
 type poller struct {
-	reader  Reader
+	reader  versioner
 	waiters *waiters
 	log     *slog.Logger
 	timeout time.Duration
