@@ -74,7 +74,7 @@ func registerAndGet(ctx context.Context, customers *client.Customers) error {
 	if err != nil {
 		return fmt.Errorf("get: %w", err)
 	}
-	if read.Version != 3 || read.Status != client.Suspended {
+	if read.Version != 3 || read.Status != client.CustomerStatusSuspended {
 		return errors.New("read something older than was written")
 	}
 	return nil
