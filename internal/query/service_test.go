@@ -45,11 +45,23 @@ func (c *counting) Versions(ctx context.Context, ids []customer.ID) (map[custome
 	return c.Reader.Versions(ctx, ids)
 }
 
+// countingCache counts what Redis is asked.
+type countingCache struct {
+	query.Cache
+	gets atomic.Int64
+}
+
+func (c *countingCache) Get(ctx context.Context, id customer.ID) (query.Entry, bool) {
+	c.gets.Add(1)
+	return c.Cache.Get(ctx, id)
+}
+
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	owner   *pgxpool.Pool
 	pool    *pgxpool.Pool
 	reads   *counting
+	cache   *countingCache
 	store   *postgres.ReadModel
 	writer  *rediscache.Writer
 	reader  *rediscache.Reader
@@ -59,6 +71,12 @@ type world struct {
 // newWorld is a started service; without a URL its Redis does not exist.
 func newWorld(t *testing.T, redisURL string, c query.Config) *world {
 	t.Helper()
+	// A shared machine stalls for longer than a healthy Redis may.
+	return newWorldWith(t, redisURL, time.Second, c)
+}
+
+func newWorldWith(t testing.TB, redisURL string, timeout time.Duration, c query.Config) *world {
+	t.Helper()
 	db := postgrestest.ReadModel(t)
 	w := &world{t: t, owner: db.Pool(t, ""), pool: db.Pool(t, postgres.RoleQuery)}
 	w.reads = &counting{Reader: postgres.NewReadModelReader(w.pool)}
@@ -66,14 +84,15 @@ func newWorld(t *testing.T, redisURL string, c query.Config) *world {
 	if redisURL == "" {
 		redisURL = "redis://127.0.0.1:1/0"
 	}
-	cc := rediscache.Config{URL: redisURL, Prefix: "test-" + uuid.NewString(), Timeout: time.Second, Logger: slog.New(slog.DiscardHandler)}
+	cc := rediscache.Config{URL: redisURL, Prefix: "test-" + uuid.NewString(), Timeout: timeout, Logger: slog.New(slog.DiscardHandler)}
 	var err error
 	w.writer, err = rediscache.NewWriter(cc)
 	require.NoError(t, err)
 	w.reader, err = rediscache.NewReader(cc)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.writer.Close(); _ = w.reader.Close() })
-	w.service, err = query.New(w.reads, w.reader, w.reader, slog.New(slog.DiscardHandler), c)
+	w.cache = &countingCache{Cache: w.reader}
+	w.service, err = query.New(w.reads, w.cache, w.reader, slog.New(slog.DiscardHandler), c)
 	require.NoError(t, err)
 	require.NoError(t, w.service.Start(t.Context()))
 	t.Cleanup(func() {
@@ -84,7 +103,7 @@ func newWorld(t *testing.T, redisURL string, c query.Config) *world {
 	return w
 }
 
-func sharedRedis(t *testing.T) string {
+func sharedRedis(t testing.TB) string {
 	t.Helper()
 	url := os.Getenv("REDIS_URL")
 	require.NotEmpty(t, url, "REDIS_URL is not set: run make test (or devstack exec)")
