@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -108,7 +109,7 @@ func (s *scanner) inDirectory(t *testing.T, dir string) finds {
 func closeWindow(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	ctx := cluster.Within(t, time.Minute)
-	for _, table := range []string{"readmodel.documents", "readmodel.history"} {
+	for _, table := range readModelTables(t, c) {
 		execute(t, ctx, c.ReadModel(), "VACUUM (FULL) "+table)
 	}
 	for _, table := range []string{"eventlog.subject_keys", "eventlog.snapshots"} {
@@ -128,6 +129,17 @@ func closeWindow(t *testing.T, c *cluster.Cluster) {
 	execute(t, ctx, c.EventLog(), "CHECKPOINT") // removes what the first one had to keep
 	execute(t, ctx, c.EventLog(), "ALTER SYSTEM RESET wal_recycle")
 	execute(t, ctx, c.EventLog(), "SELECT pg_reload_conf()")
+}
+
+// readModelTables are all there are, so that one that is added is scanned too.
+func readModelTables(t *testing.T, c *cluster.Cluster) []string {
+	t.Helper()
+	rows, err := c.ReadModel().Query(cluster.Within(t, time.Minute), "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'readmodel'")
+	require.NoError(t, err)
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, tables, "readmodel.documents")
+	return tables
 }
 
 func execute(t *testing.T, ctx context.Context, pool *pgxpool.Pool, sql string) {
