@@ -13,6 +13,9 @@ import (
 // living customers, and the row d of readmodel.documents of the same customer.
 // Its arguments are appended to args, and $n counts on from them.
 //
+// Words and tags are looked up by their hashes, and what that finds is held to
+// the words and tags themselves.
+//
 // A status is written out: an index of one status is used only if the plan is
 // made knowing it.
 func filterSQL(f query.Filter, args []any) (condition string, all []any) {
@@ -28,7 +31,8 @@ func filterSQL(f query.Filter, args []any) (condition string, all []any) {
 		conditions = append(conditions, "l.status = 'suspended'")
 	}
 	if f.Tag != "" {
-		add("l.tags @> ARRAY[$%d::text]", string(f.Tag))
+		add("l.grams && $%d::integer[]", []query.Gram{query.TagGram(f.Tag)})
+		add("$%d = ANY (l.tags)", string(f.Tag))
 	}
 	if f.ExternalID != "" {
 		add("l.external_id = $%d", string(f.ExternalID))
@@ -47,6 +51,14 @@ func filterSQL(f query.Filter, args []any) (condition string, all []any) {
 	}
 	if !f.UpdatedAfter.IsZero() {
 		add("d.updated_at > $%d", f.UpdatedAfter.Truncate(time.Microsecond))
+	}
+	for _, t := range f.Terms {
+		add("l.grams && $%d::integer[]", t.Grams())
+		if t.Forgives {
+			add("l.words ~ $%d", typoPattern(t.Word))
+		} else {
+			add("strpos(l.words, $%d) > 0", " "+t.Word)
+		}
 	}
 	return strings.Join(conditions, " AND "), args
 }
