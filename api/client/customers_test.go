@@ -194,6 +194,8 @@ func TestProblemsAreErrors(t *testing.T) {
 	s := &service{answers: []reply{
 		answer(http.StatusPreconditionFailed, fmt.Sprintf(problem, "version-mismatch")),
 		answer(http.StatusForbidden, "<html>", "Content-Type", "text/html"),
+		answer(http.StatusUnprocessableEntity, strings.Replace(fmt.Sprintf(problem, "validation-failed"), `"current_version": 2`,
+			`"errors": [{"pointer": "/email", "code": "invalid_email", "detail": "d"}, {"pointer": "", "code": "unknown_field", "detail": "d"}]`, 1)),
 	}}
 	c := newClient(t, s)
 	_, err := c.Change(t.Context(), id, client.CustomerPatch{}, client.IfVersion(9))
@@ -206,6 +208,11 @@ func TestProblemsAreErrors(t *testing.T) {
 	require.EqualError(t, err, "customer service answered 403")
 	require.Empty(t, client.CodeOf(err))
 	require.Empty(t, client.CodeOf(nil))
+	require.Empty(t, found.Faults())
+	_, err = c.Register(t.Context(), ada)
+	require.EqualError(t, err, "customer service answered 422 validation-failed: Read again. /email invalid_email; (body) unknown_field; (trace t)")
+	found, _ = errors.AsType[*client.Error](err)
+	require.Len(t, found.Faults(), 2)
 }
 
 func TestWhatIsUnsettledIsRepeated(t *testing.T) {
