@@ -114,8 +114,16 @@ func listingRows(d projection.Delta) ([][]any, error) {
 			tags[j] = string(t)
 		}
 		rows[i] = []any{
-			[16]byte(l.id), string(l.status), l.createdAt, l.lastName, l.email, orNull(l.phone), orNull(l.externalID), tags, l.words, l.grams,
+			[16]byte(l.id), string(l.status), l.createdAt, l.lastName, l.email, nonEmpty(l.phone), nonEmpty(l.externalID), tags, l.words, l.grams,
 		}
 	}
 	return rows, nil
+}
+
+// nonEmpty is nil for the empty text, which the table has as NULL.
+func nonEmpty(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
