@@ -148,6 +148,13 @@ func (m *ReadModel) write(ctx context.Context, tx pgx.Tx, lane eventlog.Lane, d 
 			return err
 		}
 		b.Queue(upsertDocuments, args...).Exec(expect(len(d.Rows)))
+		all, gone := listing(d.Rows)
+		if len(all) > 0 {
+			b.Queue(upsertListing, listingArgs(all)...)
+		}
+		if len(gone) > 0 {
+			b.Queue(deleteListing, gone)
+		}
 	}
 	if len(d.History) > 0 {
 		args, err := historyArgs(d.History)
