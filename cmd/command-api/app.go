@@ -65,10 +65,12 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 		pool.Close()
 		return nil, err
 	}
-	publisher, err := rabbit.NewPublisher(rabbit.Config{
+	broker := rabbit.Config{
 		URL: c.AMQPURL.Reveal(), Name: "command-api", Prefix: string(c.AMQPPrefix), Lanes: c.Lanes.Value, Logger: log,
-	})
-	if err != nil {
+	}
+	publisher, publisherErr := rabbit.NewPublisher(broker)
+	integration, integrationErr := rabbit.NewIntegrationPublisher(broker)
+	if err := errors.Join(publisherErr, integrationErr); err != nil { // of the settings, which are the same
 		pool.Close()
 		relayPool.Close()
 		return nil, fmt.Errorf("AMQP_URL (--amqp-url): %w", err)
@@ -77,6 +79,7 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 	carrier, err := relay.New(relay.Deps{
 		Leases: postgres.NewLeases(relayPool), Sequence: postgres.NewSequencer(relayPool), Checkpoints: postgres.NewCheckpoints(relayPool),
 		Log: postgres.NewLog(relayPool), Feed: publisher, Logger: log,
+		Notices: postgres.NewLog(relayPool), Integration: integration,
 	}, relay.Config{Holder: holder(), Lanes: c.Lanes.Value, BatchEvents: c.Relay.Value})
 	appender, appenderErr := command.NewAppender(events, log, command.AppenderConfig{
 		MaxBatch: c.Batch.Value, InFlight: c.InFlight.Value, MaxQueue: c.Queue.Value, MaxWait: c.MaxWait.Value,
@@ -88,13 +91,13 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 	}, command.Config{CachedCustomers: c.Cached.Value})
 	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "event_log", Probe: writable(relayPool), Explain: explain})
 	if err = errors.Join(err, appenderErr, snapshotsErr, commandsErr); err != nil {
-		return nil, errors.Join(err, publisher.Close())
+		return nil, errors.Join(err, publisher.Close(), integration.Close())
 	}
 	api, err := commandapi.New(commands, keyring, httpapi.Options{
 		Log: log, Health: health, Auth: httpapi.Trusting, MaxInFlight: c.MaxInFlight.Value,
 	})
 	if err != nil {
-		return nil, errors.Join(err, publisher.Close())
+		return nil, errors.Join(err, publisher.Close(), integration.Close())
 	}
 	server := httpapi.NewServer(api, log, httpapi.ServerConfig{
 		Addr: string(c.Addr), LoopbackOnly: true, DrainDelay: c.DrainDelay.Value, DrainTimeout: c.DrainTimeout.Value,
@@ -102,6 +105,7 @@ func newApp(ctx context.Context, c config.CommandServe, log *slog.Logger) (*app,
 	return &app{server: server, services: []lifecycle.Service{
 		process.OnStop(func() error { pool.Close(); relayPool.Close(); return nil }),
 		process.OnStop(publisher.Close),
+		process.OnStop(integration.Close),
 		process.OnStop(func() error { commands.Close(); return nil }),
 		appender, snapshots, carrier, sweeping(log, events), forgetting(log, events, commands), health, server,
 	}}, nil
@@ -121,8 +125,9 @@ func sweeping(log *slog.Logger, events *postgres.Log) *lifecycle.Loop {
 }
 
 // relayConns is one connection for the lease, one for the sequencer, one for
-// the health check, and the rest for eight lanes that seldom all move at once.
-const relayConns = 6
+// the health check, one for what other services are told, and the rest for
+// eight lanes that seldom all move at once.
+const relayConns = 7
 
 func openPool(ctx context.Context, c config.CommandServe, name string, conns int) (*pgxpool.Pool, error) {
 	pool, err := postgres.OpenPool(ctx, postgres.PoolConfig{

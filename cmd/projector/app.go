@@ -49,20 +49,22 @@ func newApp(ctx context.Context, c config.ProjectorServe, log *slog.Logger) (*ap
 	if err != nil {
 		return nil, err
 	}
-	subscriber, err := rabbit.NewSubscriber(rabbit.Config{
+	broker := rabbit.Config{
 		URL: c.AMQPURL.Reveal(), Name: "projector", Prefix: string(c.AMQPPrefix), Lanes: c.Lanes.Value, Logger: log,
-	})
-	if err != nil {
+	}
+	lanes, lanesErr := rabbit.NewSubscriber(broker)
+	events, eventsErr := rabbit.NewIntegrationSubscriber(broker)
+	if err := errors.Join(lanesErr, eventsErr); err != nil {
 		p.close()
 		return nil, fmt.Errorf("AMQP_URL (--amqp-url): %w", err)
 	}
-	router, err := newRouter(p.projector, subscriber, c.Lanes.Value, c.DrainTimeout.Value, log)
+	router, err := newRouter(p.projector, lanes, events, c.Lanes.Value, c.DrainTimeout.Value, log)
 	health := httpapi.NewHealth(log,
 		httpapi.Dependency{Name: "event_log", Probe: migrated(p.log, migrations.EventLog()), Explain: explain},
 		httpapi.Dependency{Name: "read_model", Probe: migrated(p.model, migrations.ReadModel()), Explain: explain})
 	api, apiErr := httpapi.New(httpapi.Options{Log: log, Health: health, Auth: httpapi.Trusting}, nil)
 	if err = errors.Join(err, apiErr); err != nil {
-		return nil, errors.Join(err, subscriber.Close())
+		return nil, errors.Join(err, lanes.Close(), events.Close())
 	}
 	// Nothing but health is served, so there is nobody to ask who they are.
 	server := httpapi.NewServer(api, log, httpapi.ServerConfig{Addr: string(c.Addr), DrainTimeout: c.DrainTimeout.Value})
@@ -111,6 +113,7 @@ func newParts(ctx context.Context, e config.EventLog, r config.ReadModel, k conf
 	p.events, p.store = postgres.NewLog(p.log), postgres.NewReadModel(p.model, lanes)
 	p.projector, err = projection.New(projection.Deps{
 		Log: p.events, Codec: eventlog.NewCodec(), Keyring: keyring, Store: p.store, Ledger: p.store, Cache: p.cache, Logger: log,
+		Notices: p.events, Events: p.store,
 	}, projection.Config{Lanes: lanes})
 	if err != nil {
 		p.close()
@@ -151,14 +154,15 @@ func explain(err error) string {
 	return ""
 }
 
-// router is Watermill's router as a lifecycle.Service: one handler a lane.
+// router is Watermill's router as a lifecycle.Service: one handler a lane, and
+// one for the event feed.
 type router struct {
 	*message.Router
 	log  *slog.Logger
 	done chan struct{}
 }
 
-func newRouter(p *projection.Projector, s message.Subscriber, lanes int, patience time.Duration, log *slog.Logger) (*router, error) {
+func newRouter(p *projection.Projector, s, events message.Subscriber, lanes int, patience time.Duration, log *slog.Logger) (*router, error) {
 	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: patience}, watermill.NewSlogLogger(log))
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
@@ -167,6 +171,7 @@ func newRouter(p *projection.Projector, s message.Subscriber, lanes int, patienc
 		topic := eventlog.FeedTopic(eventlog.Lane(lane)) //nolint:gosec // at most 1024
 		r.AddConsumerHandler(topic, topic, s, p.Handler(eventlog.Lane(lane)))
 	}
+	r.AddConsumerHandler(eventlog.NoticeTopic, eventlog.NoticeTopic, events, p.EventHandler())
 	return &router{Router: r, log: log}, nil
 }
 

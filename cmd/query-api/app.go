@@ -55,11 +55,13 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 	}
 	reader := postgres.NewReadModelReader(pool)
 	queries, err := query.New(reader, cache, cache, log, query.Config{MaxWaiters: c.MaxWaiters.Value})
+	events, eventsErr := query.NewFeed(reader, func() time.Duration { return queries.Freshness().FeedLag() }, log,
+		query.FeedConfig{MaxFollowers: c.MaxFollowers.Value, MaxWaiters: c.MaxWaiters.Value})
 	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "read_model", Probe: readable(pool), Explain: explain})
-	if err != nil {
+	if err = errors.Join(err, eventsErr); err != nil {
 		return nil, errors.Join(err, cache.Close())
 	}
-	reads := queryapi.Reads{Queries: queries, Archive: query.NewArchive(queries, reader)}
+	reads := queryapi.Reads{Queries: queries, Archive: query.NewArchive(queries, reader), Events: events}
 	api, err := queryapi.New(reads, c.Wait.Value, httpapi.Options{
 		Log: log, Health: health, Auth: httpapi.Trusting, MaxInFlight: c.MaxInFlight.Value,
 	})
@@ -69,10 +71,11 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 	server := httpapi.NewServer(api, log, httpapi.ServerConfig{
 		Addr: string(c.Addr), LoopbackOnly: true, DrainDelay: c.DrainDelay.Value, DrainTimeout: c.DrainTimeout.Value,
 	})
+	server.OnDrain(events.EndFollowing)
 	return &app{server: server, services: []lifecycle.Service{
 		process.OnStop(func() error { pool.Close(); return nil }),
 		process.OnStop(cache.Close),
-		queries, health, server,
+		queries, events, health, server,
 	}}, nil
 }
 

@@ -82,6 +82,7 @@ func newWorld(t *testing.T, settings ...string) *world {
 	w.sweeping, err = projection.New(projection.Deps{
 		Log: postgres.NewLog(log.Pool(t, postgres.RoleProjector)), Codec: eventlog.NewCodec(), Keyring: keyring,
 		Store: store, Ledger: store, Cache: cache, Logger: quiet,
+		Notices: postgres.NewLog(log.Pool(t, postgres.RoleProjector)), Events: store,
 	}, projection.Config{Sweep: 20 * time.Millisecond, Heartbeat: 50 * time.Millisecond})
 	require.NoError(t, err)
 

@@ -103,10 +103,11 @@ type (
 		Auth
 		ReadModel
 		Cache
-		MaxInFlight Int      `name:"max-in-flight" env:"MAX_IN_FLIGHT" default:"6144" min:"1" max:"100000" placeholder:"N" help:"Requests worked on at once; more are answered 503 with Retry-After. Those that wait for a token count, so it should exceed MAX_WAITERS. Default ${default}."`
-		Pool        Int      `name:"pool" env:"POOL_SIZE" default:"16" min:"2" max:"1000" placeholder:"N" help:"Database connections. Default ${default}."`
-		Wait        Duration `name:"default-wait" env:"DEFAULT_WAIT" default:"2s" min:"0s" max:"10s" placeholder:"TIME" help:"How long a read waits for its consistency tokens unless it says so itself. Default ${default}."`
-		MaxWaiters  Int      `name:"max-waiters" env:"MAX_WAITERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Reads that wait at once; more are answered 503. Default ${default}."`
+		MaxInFlight  Int      `name:"max-in-flight" env:"MAX_IN_FLIGHT" default:"6144" min:"1" max:"100000" placeholder:"N" help:"Requests worked on at once; more are answered 503 with Retry-After. Those that wait for a token count, so it should exceed MAX_WAITERS. Default ${default}."`
+		Pool         Int      `name:"pool" env:"POOL_SIZE" default:"16" min:"2" max:"1000" placeholder:"N" help:"Database connections. Default ${default}."`
+		Wait         Duration `name:"default-wait" env:"DEFAULT_WAIT" default:"2s" min:"0s" max:"10s" placeholder:"TIME" help:"How long a read waits for its consistency tokens unless it says so itself. Default ${default}."`
+		MaxWaiters   Int      `name:"max-waiters" env:"MAX_WAITERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Reads that wait at once; more are answered 503. Default ${default}."`
+		MaxFollowers Int      `name:"max-followers" env:"MAX_FOLLOWERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Clients that follow the event feed live at once, about 40 kB each; more are answered 503. Not counted by MAX_IN_FLIGHT. Default ${default}."`
 		Drain
 		Log
 	}

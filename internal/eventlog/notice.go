@@ -15,6 +15,9 @@ import (
 )
 
 const (
+	// NoticeTopic is what notices are published and consumed under. It is one
+	// topic because they are in one order.
+	NoticeTopic = "events"
 	// NoticeContentType is the media type of a notice's body.
 	NoticeContentType = "application/json"
 	// NoticeSource says where notices come from, as CloudEvents asks.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -144,11 +145,23 @@ func (e *edge) limit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		select {
 		case e.inFlight <- struct{}{}:
-			defer func() { <-e.inFlight }()
+			leave := sync.OnceFunc(func() { <-e.inFlight })
+			defer leave()
+			r := c.Request()
+			c.SetRequest(r.WithContext(context.WithValue(r.Context(), placeKey, leave)))
 			return next(c)
 		default:
 			return Refuse(api.Overloaded, "")
 		}
+	}
+}
+
+// LeavePlace gives back the place that ctx's request has among those that are
+// worked on at once: for a stream, which takes hours and next to no work. Whoever
+// uses it bounds the number of streams.
+func LeavePlace(ctx context.Context) {
+	if leave, ok := ctx.Value(placeKey).(func()); ok {
+		leave()
 	}
 }
 

@@ -91,6 +91,11 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+// OnDrain adds what is run, in a goroutine of its own, when a stopping server
+// takes no more connections: the end of streams, which would not end by
+// themselves.
+func (s *Server) OnDrain(f func()) { s.http.RegisterOnShutdown(f) }
+
 // Addr is where the server listens, nil before Start.
 func (s *Server) Addr() net.Addr {
 	s.mu.Lock()

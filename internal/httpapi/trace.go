@@ -21,6 +21,7 @@ const (
 	principalKey
 	unboundedKey
 	mediaKey
+	placeKey
 )
 
 // newTrace continues the trace of the one traceparent header there is, or

@@ -98,6 +98,7 @@ type FeedItem struct {
 // one loop asks the read model for what is new, and none while nobody does.
 type Feed struct {
 	reader  FeedReader
+	lag     func() time.Duration
 	log     *slog.Logger
 	cfg     FeedConfig
 	waiters *waiters
@@ -121,15 +122,16 @@ type Feed struct {
 
 var _ lifecycle.Service = (*Feed)(nil)
 
-// NewFeed returns a feed that nobody follows yet.
-func NewFeed(reader FeedReader, log *slog.Logger, c FeedConfig) (*Feed, error) {
+// NewFeed returns a feed that nobody follows yet. lag tells how long it is
+// behind the log.
+func NewFeed(reader FeedReader, lag func() time.Duration, log *slog.Logger, c FeedConfig) (*Feed, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
 	w := newWaiters(c.MaxWaiters)
 	f := &Feed{
-		reader: reader, log: log, cfg: c, waiters: w, past: semaphore.NewWeighted(historians),
+		reader: reader, lag: lag, log: log, cfg: c, waiters: w, past: semaphore.NewWeighted(historians),
 		news: make(chan struct{}), ending: make(chan struct{}),
 		poller: &poller{
 			reader: feedVersions{reader}, waiters: w, log: log, timeout: c.ReadTimeout,
@@ -186,8 +188,8 @@ func (f *Feed) EndFollowing() {
 }
 
 // Await returns once the feed has every customer that tokens name at least at
-// the version named. Its errors are Service.Get's; retryAfter goes into *Behind.
-func (f *Feed) Await(ctx context.Context, tokens []eventlog.Token, wait, retryAfter time.Duration) error {
+// the version named. Its errors are Service.Get's.
+func (f *Feed) Await(ctx context.Context, tokens []eventlog.Token, wait time.Duration) error {
 	if len(tokens) > MaxTokens {
 		return ErrTooManyTokens
 	}
@@ -217,9 +219,12 @@ func (f *Feed) Await(ctx context.Context, tokens []eventlog.Token, wait, retryAf
 		if f.poller.failing.Load() {
 			return ErrUnavailable
 		}
-		return &Behind{RetryAfter: min(max(retryAfter, time.Second), MaxWait)}
+		return &Behind{RetryAfter: min(max(f.lag(), time.Second), MaxWait)}
 	}
 }
+
+// Lag is how long the feed is behind the log.
+func (f *Feed) Lag() time.Duration { return f.lag() }
 
 // Page answers up to limit events after a position.
 func (f *Feed) Page(ctx context.Context, after eventlog.Position, limit int) ([]eventlog.Notice, error) {

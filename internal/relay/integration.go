@@ -15,10 +15,6 @@ import (
 )
 
 const (
-	// IntegrationTopic is what notices are published under. It is one topic
-	// because its messages are in one order.
-	IntegrationTopic = "events"
-
 	// integrationName is what the integration relay's checkpoint is kept under.
 	// Its order is the global one, so it has a single lane.
 	integrationName = "integration"
@@ -101,7 +97,7 @@ func (i *integration) once(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	if err := i.deps.Integration.Publish(IntegrationTopic, messages...); err != nil {
+	if err := i.deps.Integration.Publish(eventlog.NoticeTopic, messages...); err != nil {
 		return 0, err
 	}
 	last := notices[len(notices)-1].Position

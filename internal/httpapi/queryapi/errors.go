@@ -29,5 +29,6 @@ func refusalOf(err error) *httpapi.Refusal {
 		{Err: query.ErrOverloaded, Code: api.Overloaded},
 		{Err: query.ErrTooManyTokens, Code: api.InvalidToken},
 		{Err: query.ErrUnavailable, Code: api.Unavailable},
+		{Err: query.ErrFollowingEnds, Code: api.Unavailable},
 	})
 }

@@ -19,11 +19,12 @@ import (
 type Reads struct {
 	Queries Queries
 	Archive Archive
+	Events  Events
 }
 
 func (r Reads) validate() error {
-	if r.Queries == nil || r.Archive == nil {
-		return errors.New("queryapi: queries or archive missing")
+	if r.Queries == nil || r.Archive == nil || r.Events == nil {
+		return errors.New("queryapi: queries, archive or events missing")
 	}
 	return nil
 }
@@ -49,7 +50,7 @@ func New(reads Reads, defaultWait time.Duration, o httpapi.Options) (*httpapi.Ap
 	}
 	o.Errors = refusalOf
 	return httpapi.New(o, func(e *echo.Echo, guarded httpapi.Guarded) {
-		handler := NewStrictHandler(&server{queries: reads.Queries, archive: reads.Archive, defaultWait: defaultWait}, nil)
+		handler := NewStrictHandler(&server{queries: reads.Queries, archive: reads.Archive, events: reads.Events, defaultWait: defaultWait}, nil)
 		guards := guarded(routes())
 		RegisterHandlersWithOptions(e, handler, RegisterHandlersOptions{OperationMiddlewares: guards})
 		// The contract has HEAD wherever it has GET; the generated routes do not.
@@ -63,7 +64,7 @@ func New(reads Reads, defaultWait time.Duration, o httpapi.Options) (*httpapi.Ap
 			"/v1/customers/:id":         {"getCustomer", w.GetCustomer},
 			"/v1/customers/:id/erasure": {"getErasure", w.GetErasure},
 			"/v1/customers/:id/history": {"getHistory", w.GetHistory},
-			"/v1/events":                {"getEvents", w.GetEvents},
+			"/v1/events":                {"getEvents", withoutFollowing(w.GetEvents)},
 			"/v1/status":                {"getStatus", w.GetStatus},
 		} {
 			e.HEAD(path, head.handler, guards[head.operation]...)
@@ -110,6 +111,7 @@ func routes() map[string]httpapi.Route {
 type server struct {
 	queries     Queries
 	archive     Archive
+	events      Events
 	defaultWait time.Duration
 }
 
