@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -30,6 +31,15 @@ func at(pairs ...string) map[string]string {
 // body is a registration with one thing in it besides the least there must be.
 func body(more string) string {
 	return `{"last_name": "x", "email": "secret.person@example.com", ` + more + `}`
+}
+
+// keys are n members of an object.
+func keys(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`"k%d": "x"`, i)
+	}
+	return strings.Join(all, ", ")
 }
 
 func malformed() map[string]bad {
@@ -84,6 +94,13 @@ func invalid() map[string]bad {
 		"tag":                 {body(`"tags": ["ok", "No"]`), at("/tags/1", "invalid_tag")},
 		"metadata key":        {body(`"metadata": {"` + strings.Repeat("k", 41) + `": "x"}`), at("/metadata", "too_long")},
 		"metadata value":      {body(`"metadata": {"k": "` + strings.Repeat("v", 501) + `"}`), at("/metadata/k", "too_long")},
+		"51 keys":             {body(`"metadata": {` + keys(51) + `}`), at("/metadata", "too_many")},
+		"same key in NFD":     {body(`"metadata": {"\u00e9": "x", "e\u0301": "y"}`), at("/metadata", "duplicate")},
+		"51 tags":             {body(`"tags": [` + strings.ReplaceAll(keys(51), `: "x"`, "") + `]`), at("/tags", "too_many")},
+		"postal code":         {body(`"addresses": [{"line1": "x", "city": "x", "country": "US", "postal_code": "9410"}]`), at("/addresses/0/postal_code", "invalid_postal_code", "/addresses/0/state", "required")},
+		"withdrawn country":   {body(`"addresses": [{"line1": "x", "city": "x", "country": "AN"}]`), at("/addresses/0/country", "invalid_country")},
+		"infinite number":     {body(`"metadata": {"k": 1e400}`), at("/metadata/k", "wrong_type")},
+		"camel case":          {body(`"firstName": "x", "createdAt": "x"`), at("/firstName", "unknown_field", "/createdAt", "unknown_field")},
 		"metadata number":     {body(`"metadata": {"k": 1}`), at("/metadata/k", "wrong_type")},
 		"channel":             {body(`"consents": {"fax": {"granted": true}}`), at("/consents", "invalid_channel")},
 		"consent without say": {body(`"consents": {"sms": {}}`), at("/consents/sms/granted", "required")},
@@ -115,6 +132,17 @@ func protocol(id string) map[string]bad {
 		"JSON refused":        {body: ok, headers: []string{"Accept: application/json;q=0, */*"}, status: 406, code: "not-acceptable"},
 		"body too large":      {body: `{"last_name": "` + strings.Repeat("x", 64<<10) + `"}`, status: 413, code: "body-too-large"},
 		"PUT":                 {method: "PUT", path: on, body: ok, status: 405, code: "method-not-allowed"},
+		"TRACE":               {method: "TRACE", path: on, status: 405, code: "method-not-allowed"},
+		"overridden method":   {method: "POST", path: on, body: patch, headers: []string{"X-HTTP-Method-Override: PATCH"}, status: 405, code: "method-not-allowed"},
+		"JSON Patch":          {method: "PATCH", path: on, body: "[]", headers: []string{"Content-Type: application/json-patch+json"}, status: 415, code: "unsupported-media-type"},
+		"trailing slash":      {method: "PATCH", path: on + "/", body: patch, status: 404, code: "route-not-found"},
+		"other case":          {path: "/V1/customers", body: ok, status: 404, code: "route-not-found"},
+		"UUID without dashes": {method: "PATCH", path: "/v1/customers/" + strings.ReplaceAll(id, "-", ""), body: patch, status: 404, code: "customer-not-found"},
+		"NUL behind the id":   {method: "PATCH", path: on + "%00", body: patch, status: 404, code: "customer-not-found"},
+		"weak in lower case":  {method: "PATCH", path: on, body: patch, headers: []string{`If-Match: w/"1"`}, status: 400, code: "invalid-if-match"},
+		"huge version":        {method: "PATCH", path: on, body: patch, headers: []string{`If-Match: "99999999999999999999"`}, status: 412, code: "version-mismatch"},
+		"key with a tab":      {body: ok, headers: []string{"Idempotency-Key: a\tb"}, status: 400, code: "invalid-idempotency-key"},
+		"long quoted key":     {body: ok, headers: []string{`Idempotency-Key: "` + strings.Repeat("k", 256) + `"`}, status: 400, code: "invalid-idempotency-key"},
 		"GET of the read API": {method: "GET", path: on, status: 405, code: "method-not-allowed"},
 		"unknown path":        {method: "GET", path: "/v1/nothing", status: 404, code: "route-not-found"},
 		"doubled slash":       {method: "POST", path: "//v1/customers", body: ok, status: 404, code: "route-not-found"},
