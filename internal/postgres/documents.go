@@ -131,7 +131,7 @@ func (m *ReadModel) Rows(
 			}
 			return err
 		})
-		return tx.SendBatch(ctx, &b).Close()
+		return tx.SendBatch(ctx, m.batch(&b)).Close()
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("read rows: %w", err)
@@ -168,7 +168,7 @@ const selectCustomers = `SELECT customer_id FROM readmodel.documents WHERE custo
 
 // Customers lists customers after one, in order.
 func (m *ReadModel) Customers(ctx context.Context, after customer.ID, limit int) ([]customer.ID, error) {
-	rows, err := m.pool.Query(ctx, selectCustomers, after, limit)
+	rows, err := m.pool.Query(ctx, m.sql(selectCustomers), after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list customers: %w", err)
 	}

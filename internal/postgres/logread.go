@@ -84,12 +84,15 @@ func (l *Log) ReadStream(ctx context.Context, id customer.ID, after customer.Ver
 }
 
 func (l *Log) sequenced(ctx context.Context, doing, sql string, args ...any) ([]eventlog.Sequenced, error) {
-	return collect(ctx, l, doing, sql, func(row pgx.CollectableRow) (s eventlog.Sequenced, err error) {
-		err = row.Scan(&s.Position, &s.CustomerID, &s.Version, &s.EventID, &s.Type, &s.SchemaVersion,
-			(*[]byte)(&s.Data), &s.Personal, &s.Metadata, &s.RecordedAt)
-		s.RecordedAt = s.RecordedAt.UTC()
-		return s, err
-	}, args...)
+	return collect(ctx, l, doing, sql, scanSequenced, args...)
+}
+
+// scanSequenced reads sequencedColumns.
+func scanSequenced(row pgx.CollectableRow) (s eventlog.Sequenced, err error) {
+	err = row.Scan(&s.Position, &s.CustomerID, &s.Version, &s.EventID, &s.Type, &s.SchemaVersion,
+		(*[]byte)(&s.Data), &s.Personal, &s.Metadata, &s.RecordedAt)
+	s.RecordedAt = s.RecordedAt.UTC()
+	return s, err
 }
 
 const readKeys = `SELECT customer_id, wrapped_key, kek FROM eventlog.subject_keys WHERE customer_id = ANY ($1)`

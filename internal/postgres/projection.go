@@ -12,13 +12,18 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/projection"
+	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
 const (
-	insertCheckpoint = `INSERT INTO readmodel.checkpoints (generation, lane) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	insertCheckpoint = `
+INSERT INTO readmodel.checkpoints (generation, lane)
+SELECT g.generation, $2::smallint FROM readmodel.generations g
+ WHERE g.generation = coalesce(nullif($1::integer, 0), (SELECT l.generation FROM readmodel.generations l WHERE l.state = 'live'))
+ON CONFLICT DO NOTHING`
 
 	lockCheckpoint = `
-SELECT position, cached_position, rewinds FROM readmodel.checkpoints WHERE generation = $1 AND lane = $2 FOR UPDATE`
+SELECT position, cached_position, rewinds FROM readmodel.checkpoints WHERE ` + ofGeneration + ` AND lane = $2 FOR UPDATE`
 
 	selectParkedOf = `
 SELECT customer_id, lane, position, version, last_version, type, reason, attempts, since
@@ -26,7 +31,7 @@ SELECT customer_id, lane, position, version, last_version, type, reason, attempt
 
 	moveCheckpoint = `
 UPDATE readmodel.checkpoints SET position = $3, cached_position = $4, rewinds = rewinds + $5
- WHERE generation = $1 AND lane = $2`
+ WHERE ` + ofGeneration + ` AND lane = $2`
 
 	// The guard lets a tombstone over its own version: a customer that is parked
 	// loses its values without a new version.
@@ -59,6 +64,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (customer_id) DO UPDATE SET
        position = excluded.position, version = excluded.version, last_version = excluded.last_version,
        type = excluded.type, reason = excluded.reason, attempts = excluded.attempts`
+
+	insertSkipped = `
+INSERT INTO readmodel.passed_over (customer_id, version, type, reason) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`
 
 	deleteParked = `DELETE FROM readmodel.parked WHERE customer_id = ANY($1)`
 )
@@ -99,7 +107,7 @@ func (m *ReadModel) view(ctx context.Context, tx pgx.Tx, lane eventlog.Lane, cus
 	v := projection.View{Checkpoint: projection.Checkpoint{Lane: lane}}
 	locked := false
 	var b pgx.Batch
-	b.Queue(lockCheckpoint, liveGeneration, lane).QueryRow(func(row pgx.Row) error {
+	b.Queue(lockCheckpoint, m.generation, lane).QueryRow(func(row pgx.Row) error {
 		err := row.Scan(&v.Position, &v.Cached, &v.Rewinds)
 		locked = err == nil
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -120,13 +128,21 @@ func (m *ReadModel) view(ctx context.Context, tx pgx.Tx, lane eventlog.Lane, cus
 		}
 		return err
 	})
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+	if err := tx.SendBatch(ctx, m.batch(&b)).Close(); err != nil {
 		return projection.View{}, err
+	}
+	if m.generation != 0 {
+		v.Cache = query.CacheState{} // nobody reads it: there is nothing to write to the cache
+		if !locked {
+			return projection.View{}, projection.ErrReplaced
+		}
 	}
 	if locked {
 		return v, nil
 	}
-	if _, err := tx.Exec(ctx, insertCheckpoint, liveGeneration, lane); err != nil {
+	// Either the lane has no checkpoint yet, or another generation was put in this
+	// one's place while its lock was waited for. Both times the next look finds it.
+	if _, err := tx.Exec(ctx, insertCheckpoint, m.generation, lane); err != nil {
 		return projection.View{}, err
 	}
 	return m.view(ctx, tx, lane, customers)
@@ -138,7 +154,7 @@ func (m *ReadModel) write(ctx context.Context, tx pgx.Tx, lane eventlog.Lane, d 
 	if d.Rewind {
 		rewind = 1
 	}
-	b.Queue(moveCheckpoint, liveGeneration, lane, d.Position, d.Cached, rewind)
+	b.Queue(moveCheckpoint, m.generation, lane, d.Position, d.Cached, rewind)
 	if len(d.Blank) > 0 {
 		b.Queue(blankHistory, d.Blank)
 	}
@@ -169,7 +185,10 @@ func (m *ReadModel) write(ctx context.Context, tx pgx.Tx, lane eventlog.Lane, d 
 	for _, p := range d.Park {
 		b.Queue(upsertParked, p.CustomerID, p.Lane, p.Position, p.Version, p.LastVersion, p.Type, p.Reason, p.Attempts)
 	}
-	return tx.SendBatch(ctx, &b).Close()
+	for _, p := range d.PassedOver {
+		b.Queue(insertSkipped, p.CustomerID, p.Version, p.Type, p.Reason)
+	}
+	return tx.SendBatch(ctx, m.batch(&b)).Close()
 }
 
 func historyArgs(history []projection.HistoryRow) ([]any, error) {

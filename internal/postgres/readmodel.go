@@ -17,14 +17,12 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
-// liveGeneration is the only one there is until a rebuild makes the next.
-const liveGeneration = 1
-
 // ReadModel is the schema readmodel as the projector writes it: it implements
 // projection.Store and projection.CacheLedger.
 type ReadModel struct {
-	pool  *pgxpool.Pool
-	lanes int
+	pool       *pgxpool.Pool
+	lanes      int
+	generation int // 0 for the live one, or the one that a rebuild fills
 }
 
 // NewReadModel keeps the read model of a feed with so many lanes, through a
@@ -86,22 +84,24 @@ func unreadable(what string, err error) error {
 }
 
 const selectCheckpoints = `
-SELECT lane, position, cached_position, rewinds FROM readmodel.checkpoints WHERE generation = $1 ORDER BY lane`
+SELECT lane, position, cached_position, rewinds FROM readmodel.checkpoints WHERE ` + ofGeneration + ` ORDER BY lane`
 
 // Checkpoints returns how far every lane is that was ever applied.
 func (m *ReadModel) Checkpoints(ctx context.Context) ([]projection.Checkpoint, error) {
-	rows, err := m.pool.Query(ctx, selectCheckpoints, liveGeneration)
+	rows, err := m.pool.Query(ctx, selectCheckpoints, m.generation)
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoints: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c projection.Checkpoint, err error) {
-		err = row.Scan(&c.Lane, &c.Position, &c.Cached, &c.Rewinds)
-		return c, err
-	})
+	all, err := pgx.CollectRows(rows, scanCheckpoint)
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoints: %w", err)
 	}
 	return all, nil
+}
+
+func scanCheckpoint(row pgx.CollectableRow) (c projection.Checkpoint, err error) {
+	err = row.Scan(&c.Lane, &c.Position, &c.Cached, &c.Rewinds)
+	return c, err
 }
 
 const selectParked = `
@@ -110,7 +110,7 @@ SELECT customer_id, lane, position, version, last_version, type, reason, attempt
 
 // Parked lists the customers that are halted.
 func (m *ReadModel) Parked(ctx context.Context) ([]projection.Parked, error) {
-	rows, err := m.pool.Query(ctx, selectParked)
+	rows, err := m.pool.Query(ctx, m.sql(selectParked))
 	if err != nil {
 		return nil, fmt.Errorf("read parked: %w", err)
 	}

@@ -101,9 +101,9 @@ func (m *ReadModel) State(ctx context.Context) (s query.CacheState, err error) {
 }
 
 const (
-	lockCheckpoints = `SELECT FROM readmodel.checkpoints WHERE generation = $1 ORDER BY lane FOR UPDATE`
+	lockCheckpoints = `SELECT FROM readmodel.checkpoints WHERE ` + ofGeneration + ` ORDER BY lane FOR UPDATE`
 	renewCache      = `UPDATE readmodel.cache_state SET epoch = epoch + 1, run_id = $2 WHERE epoch = $1`
-	allCached       = `UPDATE readmodel.checkpoints SET cached_position = position WHERE generation = $1`
+	allCached       = `UPDATE readmodel.checkpoints SET cached_position = position WHERE ` + ofGeneration
 	suspendCache    = `UPDATE readmodel.cache_state SET run_id = '' WHERE run_id <> ''`
 )
 
@@ -112,7 +112,7 @@ const (
 // who fill it. Nothing has to be written into it: empty is not old.
 func (m *ReadModel) Renew(ctx context.Context, was query.CacheState, runID string) (now query.CacheState, err error) {
 	err = pgx.BeginFunc(ctx, m.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, lockCheckpoints, liveGeneration); err != nil {
+		if _, err := tx.Exec(ctx, lockCheckpoints, m.generation); err != nil {
 			return err
 		}
 		tag, err := tx.Exec(ctx, renewCache, was.Epoch, runID)
@@ -120,7 +120,7 @@ func (m *ReadModel) Renew(ctx context.Context, was query.CacheState, runID strin
 			return err
 		}
 		if tag.RowsAffected() == 1 {
-			if _, err := tx.Exec(ctx, allCached, liveGeneration); err != nil {
+			if _, err := tx.Exec(ctx, allCached, m.generation); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ SELECT h.customer_id, h.position
 
 	markCached = `
 UPDATE readmodel.checkpoints SET cached_position = least($3, position)
- WHERE generation = $1 AND lane = $2 AND rewinds = $4 AND cached_position < least($3, position)`
+ WHERE ` + ofGeneration + ` AND lane = $2 AND rewinds = $4 AND cached_position < least($3, position)`
 )
 
 // ChangedAfter returns the customers of a lane that changed after a position.
@@ -158,7 +158,7 @@ func (m *ReadModel) ChangedAfter(
 	ctx context.Context, lane eventlog.Lane, after eventlog.Position, limit int,
 ) (changed []projection.Row, through eventlog.Position, more bool, err error) {
 	first, last := m.slots(lane)
-	found, err := m.pool.Query(ctx, selectChanged, after, first, last, limit)
+	found, err := m.pool.Query(ctx, m.sql(selectChanged), after, first, last, limit)
 	if err != nil {
 		return nil, 0, false, fmt.Errorf("read changes of lane %d: %w", lane, err)
 	}
@@ -178,7 +178,7 @@ func (m *ReadModel) ChangedAfter(
 	if err != nil {
 		return nil, 0, false, fmt.Errorf("read changes of lane %d: %w", lane, err)
 	}
-	found, err = m.pool.Query(ctx, selectRows, ids)
+	found, err = m.pool.Query(ctx, m.sql(selectRows), ids)
 	if err != nil {
 		return nil, 0, false, fmt.Errorf("read changes of lane %d: %w", lane, err)
 	}
@@ -191,7 +191,7 @@ func (m *ReadModel) ChangedAfter(
 
 // MarkCached records that the cache holds nothing older up to a position.
 func (m *ReadModel) MarkCached(ctx context.Context, lane eventlog.Lane, through eventlog.Position, rewinds int64) error {
-	if _, err := m.pool.Exec(ctx, markCached, liveGeneration, lane, through, rewinds); err != nil {
+	if _, err := m.pool.Exec(ctx, markCached, m.generation, lane, through, rewinds); err != nil {
 		return fmt.Errorf("mark lane %d cached: %w", lane, err)
 	}
 	return nil

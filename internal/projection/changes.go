@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"reflect"
 	"slices"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -123,14 +122,4 @@ func orEmpty[T any](v []T) []T {
 		return []T{}
 	}
 	return v
-}
-
-// sameJSON tells whether two values mean the same; a store may have changed
-// spaces and the order of keys.
-func sameJSON(a, b json.RawMessage) bool {
-	if bytes.Equal(a, b) {
-		return true
-	}
-	var x, y any
-	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }

@@ -19,6 +19,7 @@ type opened struct {
 	entry    eventlog.Entry
 	shredded bool   // the customer's key is gone
 	poison   string // why it can never be applied; empty when it can
+	passOver bool   // and then counts as one that changed nothing, instead of halting its customer
 	orphan   bool   // the log has not all events before it; poison says so too
 }
 
@@ -78,7 +79,7 @@ func foldLane(v View, p part, fetched map[customer.ID][]opened) (Delta, error) {
 	}
 	d := Delta{Position: p.last, Cached: v.Cached}
 	for _, id := range order {
-		if err := d.foldCustomer(v, id, merge(fetched[id], byCustomer[id]), false); err != nil {
+		if err := d.foldCustomer(v, id, merge(fetched[id], byCustomer[id])); err != nil {
 			return Delta{}, err
 		}
 	}
@@ -95,10 +96,8 @@ func merge(a, b []opened) []opened {
 	return slices.CompactFunc(all, func(x, y opened) bool { return x.entry.Version == y.entry.Version })
 }
 
-// foldCustomer adds one customer's events, which ascend by version. With
-// passOver, an event that cannot be applied counts as one that changed nothing
-// instead of halting the customer.
-func (d *Delta) foldCustomer(v View, id customer.ID, events []opened, passOver bool) error {
+// foldCustomer adds one customer's events, which ascend by version.
+func (d *Delta) foldCustomer(v View, id customer.ID, events []opened) error {
 	row := v.Rows[id]
 	if row.isZero() {
 		row.Data.ID = id
@@ -122,10 +121,10 @@ func (d *Delta) foldCustomer(v View, id customer.ID, events []opened, passOver b
 		case version > row.Data.Version+1 && !e.orphan:
 			return &errGap{customer: id, after: row.Data.Version}
 		}
-		next, history, err := apply(row, e, passOver)
-		if err != nil && passOver {
+		next, history, err := apply(row, e)
+		if err != nil && e.passOver {
 			e.poison = err.Error()
-			next, history, err = apply(row, e, passOver)
+			next, history, err = apply(row, e)
 		}
 		if err != nil {
 			halted = true
@@ -138,6 +137,9 @@ func (d *Delta) foldCustomer(v View, id customer.ID, events []opened, passOver b
 		if next.Shredded && !row.Shredded {
 			d.Blank = append(d.Blank, id)
 			blankAll(d.History, id)
+		}
+		if e.poison != "" && !e.shredded {
+			d.PassedOver = append(d.PassedOver, PassedOver{CustomerID: id, Version: version, Type: e.kind, Reason: e.poison})
 		}
 		row = next
 		d.History = append(d.History, history)
@@ -157,7 +159,7 @@ func (d *Delta) foldCustomer(v View, id customer.ID, events []opened, passOver b
 
 // apply is row after e, with what the history says of it. Its error is why the
 // event can never be applied, in words that may be kept and logged.
-func apply(row Row, e opened, passOver bool) (next Row, h HistoryRow, err error) {
+func apply(row Row, e opened) (next Row, h HistoryRow, err error) {
 	defer func() {
 		if p := recover(); p != nil { // its value may hold what describes a person
 			err = fmt.Errorf("applying it panics (%T)", p)
@@ -168,7 +170,7 @@ func apply(row Row, e opened, passOver bool) (next Row, h HistoryRow, err error)
 	switch {
 	case e.poison == "":
 		next.Data = customer.FromData(row.Data).Evolve(e.entry.Event).Data()
-	case passOver || e.shredded:
+	case e.passOver || e.shredded:
 		// What the domain does with an event that makes no sense where it stands.
 		next.Data = row.Data
 		next.Data.Version, next.Data.UpdatedAt = e.entry.Version, e.at

@@ -78,6 +78,18 @@ func (l *lane) catchUp(ctx context.Context, after eventlog.Position) (int, error
 	return l.heal(ctx, after, 0)
 }
 
+// catchUpTo applies what the log has after a position and up to another.
+func (l *lane) catchUpTo(ctx context.Context, after, through eventlog.Position) (int, error) {
+	if through <= after {
+		return 0, nil
+	}
+	if err := l.turn.Acquire(ctx, 1); err != nil {
+		return 0, err
+	}
+	defer l.turn.Release(1)
+	return l.heal(ctx, after, through)
+}
+
 // heal applies the log's events after one position and up to another (0: all).
 // It ends early when another projector moves the lane.
 func (l *lane) heal(ctx context.Context, after, through eventlog.Position) (int, error) {
@@ -206,7 +218,7 @@ func (l *lane) blame(ctx context.Context, cause error, ready []opened, fetched m
 		}
 		err := l.p.store.Update(ctx, l.id, []customer.ID{id}, func(v View) (Delta, error) {
 			d := Delta{Position: v.Position, Cached: v.Cached}
-			if err := d.foldCustomer(v, id, merge(fetched[id], own), false); err != nil {
+			if err := d.foldCustomer(v, id, merge(fetched[id], own)); err != nil {
 				return Delta{}, err
 			}
 			// The store is to check everything and to keep nothing.

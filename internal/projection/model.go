@@ -62,6 +62,14 @@ type (
 		Since       time.Time // set by the store
 	}
 
+	// PassedOver is an event that an operator decided to do without.
+	PassedOver struct {
+		CustomerID customer.ID
+		Version    customer.Version
+		Type       string
+		Reason     string // says nothing about the person
+	}
+
 	// Checkpoint is how far one lane is.
 	Checkpoint struct {
 		Lane     eventlog.Lane
@@ -91,7 +99,9 @@ type (
 		Blank    []customer.ID // whose earlier history loses its values
 		Park     []Parked      // inserted or updated
 		Unpark   []customer.ID
-		Probe    bool // do everything and then undo it, to learn whether it is possible
+		// PassedOver is kept for good: a rebuild is to decide as the operator did.
+		PassedOver []PassedOver
+		Probe      bool // do everything and then undo it, to learn whether it is possible
 	}
 
 	// Heartbeat is what a projector saw of the log and the read model.

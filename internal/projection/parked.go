@@ -16,14 +16,19 @@ func (p *Projector) Parked(ctx context.Context) ([]Parked, error) { return p.sto
 // it was halted. It returns nil when the customer is up to date and no longer
 // parked, or how it is parked now. It fails with ErrNotParked.
 func (p *Projector) Retry(ctx context.Context, id customer.ID) (*Parked, error) {
-	return p.letGo(ctx, id, false)
+	return p.letGo(ctx, id, func([]opened) {})
 }
 
 // Release is Retry that passes over events which cannot be applied: they count
 // as versions that changed nothing. The read model then differs from what the
-// log means, by the operator's decision; each such event is logged as an error.
+// log means, by the operator's decision; each such event is logged as an error,
+// and written down, so that a rebuild passes over it too.
 func (p *Projector) Release(ctx context.Context, id customer.ID) (*Parked, error) {
-	return p.letGo(ctx, id, true)
+	return p.letGo(ctx, id, func(events []opened) {
+		for i := range events {
+			events[i].passOver = true
+		}
+	})
 }
 
 // errRace tells that the customer's events were read too early.
@@ -33,7 +38,7 @@ var errRace = errors.New("more events were left out meanwhile")
 // time the customer must have had a new event within milliseconds.
 const letGoAttempts = 10
 
-func (p *Projector) letGo(ctx context.Context, id customer.ID, passOver bool) (*Parked, error) {
+func (p *Projector) letGo(ctx context.Context, id customer.ID, decide func([]opened)) (*Parked, error) {
 	lane := eventlog.LaneOf(eventlog.SlotOf(id), len(p.lanes))
 	for attempt := 1; ; attempt++ {
 		rows, _, err := p.store.Rows(ctx, []customer.ID{id})
@@ -44,6 +49,7 @@ func (p *Projector) letGo(ctx context.Context, id customer.ID, passOver bool) (*
 		if err != nil {
 			return nil, err
 		}
+		decide(events)
 		var (
 			from  View
 			delta Delta
@@ -51,7 +57,7 @@ func (p *Projector) letGo(ctx context.Context, id customer.ID, passOver bool) (*
 		err = p.store.Update(ctx, lane, []customer.ID{id}, func(v View) (Delta, error) {
 			var err error
 			from = v
-			delta, err = foldParked(v, id, events, passOver)
+			delta, err = foldParked(v, id, events)
 			return delta, err
 		})
 		gap := (*errGap)(nil)
@@ -61,11 +67,9 @@ func (p *Projector) letGo(ctx context.Context, id customer.ID, passOver bool) (*
 		case err != nil:
 			return nil, fmt.Errorf("let go %s: %w", id, err)
 		}
-		for _, e := range events {
-			if passOver && e.poison != "" && !e.shredded {
-				p.logger.ErrorContext(ctx, "event passed over: it cannot be applied", "customer_id", id,
-					"version", e.entry.Version, "position", e.position, "type", e.kind, "reason", e.poison)
-			}
+		for _, e := range delta.PassedOver {
+			p.logger.ErrorContext(ctx, "event passed over: it cannot be applied", "customer_id", id,
+				"version", e.Version, "type", e.Type, "reason", e.Reason)
 		}
 		if from.Cache.RunID != "" {
 			if err := p.cacheRows(ctx, from.Cache, delta.Rows); err != nil {
@@ -80,7 +84,7 @@ func (p *Projector) letGo(ctx context.Context, id customer.ID, passOver bool) (*
 }
 
 // foldParked is what letting a customer go changes.
-func foldParked(v View, id customer.ID, events []opened, passOver bool) (Delta, error) {
+func foldParked(v View, id customer.ID, events []opened) (Delta, error) {
 	parked, ok := v.Parked[id]
 	if !ok {
 		return Delta{}, ErrNotParked
@@ -97,7 +101,7 @@ func foldParked(v View, id customer.ID, events []opened, passOver bool) (Delta, 
 	}
 	free := v
 	free.Parked = nil
-	if err := d.foldCustomer(free, id, events, passOver); err != nil {
+	if err := d.foldCustomer(free, id, events); err != nil {
 		return Delta{}, err
 	}
 	if len(d.Park) == 0 {

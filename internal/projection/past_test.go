@@ -75,7 +75,7 @@ func TestThePastIsTheFold(t *testing.T) {
 	})
 	w.verify() // so that a verification knows a keyframe from its lack
 	w.exec(`UPDATE readmodel.history SET keyframe = replace(keyframe::text, 'Ada', 'Eve')::json WHERE keyframe::text LIKE '%Ada%'`)
-	r, err := w.projector().Verify(w.ctx, 1)
+	r, err := w.projector().Verify(w.ctx, w.log, projection.VerifyConfig{Limit: 1})
 	require.NoError(t, err)
 	require.NotEmpty(t, r.Differences, "a keyframe that says something else")
 }

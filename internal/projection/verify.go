@@ -1,19 +1,17 @@
 package projection
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"reflect"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
-
-// verifyPage is how many customers are compared at once.
-const verifyPage = 200
 
 // Difference is one way in which a customer's rows are not what the log says.
 type Difference struct {
@@ -28,163 +26,205 @@ type Report struct {
 	Differences []Difference
 }
 
-// Verify folds every customer's events anew and compares the outcome with the
-// read model, history included, at the version the read model has. It reads
-// only, and may run while events are applied. It stops after limit differences
-// (0: never).
+// Standing is how far a customer is in the read model.
+type Standing struct {
+	Version  customer.Version
+	Shredded bool
+}
+
+// Wanted is what a customer's rows should be like. Those of Others are not
+// compared: there is something else to say about them, or nothing.
+type Wanted struct {
+	Delta  Delta
+	Others []customer.ID
+}
+
+// Comparer holds the rows of a generation to what they should be.
 //
-// It holds 24 bytes or so a customer: the version each must have reached.
-func (p *Projector) Verify(ctx context.Context, limit int) (Report, error) {
-	var r Report
-	due, err := p.dueVersions(ctx)
+// Compare takes the customers from first to last as of one moment: it tells want
+// how far each is and who of them is halted, and compares every row of every
+// derived table with those that want hands over, in as many pieces as it likes.
+// It returns no more than limit differences (0: all). Columns which earlier
+// releases did not write may be empty unless strict.
+type Comparer interface {
+	Checkpoints(ctx context.Context) ([]Checkpoint, error)
+	Compare(
+		ctx context.Context, first, last customer.ID, limit int, strict bool,
+		want func(have map[customer.ID]Standing, parked map[customer.ID]Parked, piece func(Wanted) error) error,
+	) ([]Difference, error)
+}
+
+// VerifyConfig is how a verification runs. Zero values take the defaults named.
+type VerifyConfig struct {
+	Limit    int  // differences after which it stops; 0: never
+	Workers  int  // 4
+	Strict   bool // columns that earlier releases did not write have to be there
+	Progress func(events int64)
+}
+
+// ErrNotComparable tells that a store cannot compare what it keeps.
+var ErrNotComparable = errors.New("the store cannot compare what it keeps")
+
+// Verify folds every customer's events anew and compares the outcome with all
+// derived tables of the read model, at the version the read model has. It
+// changes nothing, and may run while events are applied.
+func (p *Projector) Verify(ctx context.Context, log CustomerLog, c VerifyConfig) (Report, error) {
+	comparer, ok := p.store.(Comparer)
+	if !ok {
+		return Report{}, ErrNotComparable
+	}
+	return p.verifyWith(ctx, comparer, log, c)
+}
+
+func (p *Projector) verifyWith(ctx context.Context, store Comparer, log CustomerLog, c VerifyConfig) (Report, error) {
+	if c.Workers == 0 {
+		c.Workers = 4
+	}
+	// Read before any row: the rows are at least that far.
+	checkpoints, err := store.Checkpoints(ctx)
 	if err != nil {
-		return r, err
+		return Report{}, err
 	}
-	parked := map[customer.ID]bool{}
-	list, err := p.store.Parked(ctx)
+	v := &verification{p: p, store: store, log: log, cfg: c, due: map[eventlog.Lane]eventlog.Position{}}
+	for _, one := range checkpoints {
+		v.due[one.Lane] = one.Position
+	}
+	head, err := p.log.Head(ctx)
 	if err != nil {
-		return r, err
+		return Report{}, fmt.Errorf("read head: %w", err)
 	}
-	for _, one := range list {
-		parked[one.CustomerID] = true
+	parts, err := cut(ctx, log, int64(head))
+	if err != nil {
+		return Report{}, err
 	}
-	full := func() bool { return limit > 0 && len(r.Differences) >= limit }
-	var after customer.ID
-	for !full() {
-		ids, err := p.store.Customers(ctx, after, verifyPage)
-		if err != nil {
-			return r, err
-		}
-		if len(ids) == 0 {
-			break
-		}
-		after = ids[len(ids)-1]
-		rows, history, err := p.store.Rows(ctx, ids)
-		if err != nil {
-			return r, err
-		}
-		for _, id := range ids {
-			want := due[id]
-			delete(due, id)
-			what, events, err := p.compare(ctx, rows[id], history[id])
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(c.Workers)
+	for _, part := range parts {
+		group.Go(func() error {
+			if v.full() {
+				return nil
+			}
+			return v.part(ctx, part)
+		})
+	}
+	err = group.Wait()
+	slices.SortFunc(v.report.Differences, func(a, b Difference) int { return compareIDs(a.CustomerID, b.CustomerID) })
+	if c.Limit > 0 && len(v.report.Differences) > c.Limit {
+		v.report.Differences = v.report.Differences[:c.Limit]
+	}
+	return v.report, err
+}
+
+type verification struct {
+	p     *Projector
+	store Comparer
+	log   CustomerLog
+	cfg   VerifyConfig
+	due   map[eventlog.Lane]eventlog.Position
+
+	mu     sync.Mutex
+	report Report
+}
+
+func (v *verification) full() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.cfg.Limit > 0 && len(v.report.Differences) >= v.cfg.Limit
+}
+
+func (v *verification) add(customers, events int, found ...Difference) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.report.Customers += customers
+	v.report.Events += events
+	v.report.Differences = append(v.report.Differences, found...)
+	if v.cfg.Progress != nil {
+		v.cfg.Progress(int64(events))
+	}
+}
+
+func (v *verification) part(ctx context.Context, part Part) error {
+	found, err := v.store.Compare(ctx, part.First, part.Last, v.cfg.Limit, v.cfg.Strict,
+		func(have map[customer.ID]Standing, parked map[customer.ID]Parked, piece func(Wanted) error) error {
+			err := inChunks(ctx, v.log, part.First, part.Last, func(chunk []eventlog.Sequenced) error {
+				ready, err := v.p.opener.open(ctx, chunk)
+				if err != nil {
+					return err
+				}
+				// Events passed over on an operator's decision are no difference.
+				for i := range ready {
+					ready[i].passOver = true
+				}
+				var w Wanted
+				customers := 0
+				if err := perCustomer(ready, func(id customer.ID, own []opened) error {
+					row, known := have[id]
+					delete(have, id)
+					what := v.want(&w, id, row, parked[id], own)
+					if known {
+						customers++
+					}
+					if what != "" {
+						w.Others = append(w.Others, id)
+						v.add(0, 0, Difference{CustomerID: id, What: what})
+					}
+					return nil
+				}); err != nil {
+					return err
+				}
+				v.add(customers, len(chunk))
+				return piece(w)
+			})
 			if err != nil {
-				return r, err
+				return err
 			}
-			r.Customers++
-			r.Events += events
-			if what == "" && rows[id].Data.Version < want && !parked[id] {
-				what = fmt.Sprintf("is at version %d, should be at %d", rows[id].Data.Version, want)
+			var w Wanted
+			for id := range have {
+				w.Others = append(w.Others, id)
+				v.add(1, 0, Difference{CustomerID: id, What: "is not in the log"})
 			}
-			if what != "" {
-				r.Differences = append(r.Differences, Difference{CustomerID: id, What: what})
-			}
-		}
-	}
-	for _, id := range slices.SortedFunc(maps.Keys(due), func(a, b customer.ID) int { return slices.Compare(a[:], b[:]) }) {
-		if full() {
-			break
-		}
-		if !parked[id] {
-			r.Differences = append(r.Differences, Difference{CustomerID: id, What: "is missing"})
-		}
-	}
-	return r, nil
-}
-
-// dueVersions is what each customer must have reached, by the checkpoints.
-func (p *Projector) dueVersions(ctx context.Context) (map[customer.ID]customer.Version, error) {
-	checkpoints, err := p.store.Checkpoints(ctx)
+			return piece(w)
+		})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("compare customers from %s: %w", part.First, err)
 	}
-	due := map[customer.ID]customer.Version{}
-	for _, c := range checkpoints {
-		for after := eventlog.Position(0); after < c.Position; {
-			events, err := p.log.ReadLane(ctx, c.Lane, after, c.Position, healPage)
-			if err != nil {
-				return nil, fmt.Errorf("read lane %d after %d: %w", c.Lane, after, err)
-			}
-			if len(events) == 0 {
-				break
-			}
-			for _, e := range events {
-				due[e.CustomerID] = max(due[e.CustomerID], e.Version)
-			}
-			after = events[len(events)-1].Position
-		}
-	}
-	return due, nil
+	v.add(0, 0, found...)
+	return nil
 }
 
-// compare says how one customer's rows differ from the fold of its events.
-func (p *Projector) compare(ctx context.Context, row Row, history []HistoryRow) (what string, events int, err error) {
-	id := row.Data.ID
-	stream, err := p.readStream(ctx, id, 0)
-	if err != nil {
-		return "", 0, err
-	}
-	if len(stream) < int(row.Data.Version) {
-		return "is ahead of the log", len(stream), nil
-	}
-	if row.isZero() {
-		return "has no version", len(stream), nil
-	}
-	upTo := stream[:row.Data.Version]
-	if upTo[0].shredded && !row.Shredded && len(stream) > len(upTo) {
-		return "", len(stream), nil // its erasure is on the way
-	}
-	var d Delta
-	// Events passed over on an operator's decision are no difference.
-	if err := d.foldCustomer(View{}, id, upTo, true); err != nil {
-		return err.Error(), len(stream), nil
-	}
-	if len(d.Rows) != 1 {
-		return "cannot be folded", len(stream), nil
-	}
-	if fields := differing(d.Rows[0], row); len(fields) > 0 {
-		return fmt.Sprintf("at version %d differs in %v", row.Data.Version, fields), len(stream), nil
-	}
-	if len(history) != len(d.History) {
-		return fmt.Sprintf("has %d entries of history, should have %d", len(history), len(d.History)), len(stream), nil
-	}
-	for i := range history {
-		if !sameHistory(history[i], d.History[i]) {
-			return fmt.Sprintf("has other history at version %d", d.History[i].Version), len(stream), nil
+// want adds what a customer's rows should be like to w, or says what is wrong
+// with how far it is.
+func (v *verification) want(w *Wanted, id customer.ID, have Standing, parked Parked, events []opened) string {
+	lane := eventlog.LaneOf(eventlog.SlotOf(id), len(v.p.lanes))
+	due := customer.Version(0)
+	for _, e := range events {
+		if e.position <= v.due[lane] {
+			due = e.entry.Version
 		}
 	}
-	return "", len(stream), nil
-}
-
-// differing names the fields in which two rows differ, without their values.
-func differing(want, have Row) []string {
-	var fields []string
-	if want.Position != have.Position {
-		fields = append(fields, "Position")
-	}
-	if want.Shredded != have.Shredded {
-		fields = append(fields, "Shredded")
-	}
-	// Through the same codec: nil and empty are one, and times lose their location.
-	a, b := reflect.ValueOf(customer.FromData(want.Data).Data()), reflect.ValueOf(customer.FromData(have.Data).Data())
-	for i := range a.NumField() {
-		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-			fields = append(fields, a.Type().Field(i).Name)
+	last := events[len(events)-1].entry.Version
+	switch {
+	case have.Version > last:
+		return "is ahead of the log"
+	case have.Version < due && (parked.Version == 0 || parked.Version != have.Version+1 && !events[0].orphan):
+		if have.Version == 0 {
+			return "is missing"
 		}
+		return fmt.Sprintf("is at version %d, should be at %d", have.Version, due)
+	case have.Version == 0:
+		return ""
 	}
-	return fields
-}
-
-func sameHistory(a, b HistoryRow) bool {
-	if a.Version != b.Version || a.Position != b.Position || a.Type != b.Type || !a.At.Equal(b.At) ||
-		a.Actor != b.Actor || a.CorrelationID != b.CorrelationID || len(a.Changes) != len(b.Changes) {
-		return false
+	n := 0
+	for n < len(events) && events[n].entry.Version <= have.Version {
+		n++
 	}
-	for i := range a.Changes {
-		if a.Changes[i].Field != b.Changes[i].Field ||
-			!sameJSON(a.Changes[i].Old, b.Changes[i].Old) || !sameJSON(a.Changes[i].New, b.Changes[i].New) {
-			return false
-		}
+	upTo := events[:n]
+	if n > 0 && upTo[0].shredded && !have.Shredded && n < len(events) {
+		w.Others = append(w.Others, id) // its erasure is on the way
+		return ""
 	}
-	// A row from before there were keyframes lacks it, and is none the worse.
-	return a.Keyframe == nil || bytes.Equal(a.Keyframe, b.Keyframe)
+	if err := w.Delta.foldWhole(id, len(v.p.lanes), upTo); err != nil {
+		return err.Error()
+	}
+	return ""
 }

@@ -237,7 +237,7 @@ func (w *world) feed(p *projection.Projector) { w.t.Helper(); w.deliver(p, w.bat
 // verify holds the read model to the fold of the log, every row of it.
 func (w *world) verify() {
 	w.t.Helper()
-	r, err := w.projector().Verify(w.ctx, 5)
+	r, err := w.projector().Verify(w.ctx, w.log, projection.VerifyConfig{Limit: 5})
 	require.NoError(w.t, err)
 	require.Empty(w.t, r.Differences)
 	require.Equal(w.t, len(w.people), r.Customers)
