@@ -131,6 +131,27 @@ func TestEveryCommandTakesConditionsKeysAndRehearsals(t *testing.T) {
 	})
 }
 
+func TestEveryCommandIsRecordedWithWhoAskedAndWhatFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	db := w.db.Pool(t, "")
+	each(t, w, func(t *testing.T, d document, r request, version int) {
+		trace := strings.ReplaceAll(uuid.NewString(), "-", "")
+		parent := "00-" + trace + "-00f067aa0ba902b7-01"
+		a := r.on(w, t, d.ID, "", "traceparent: "+parent, "X-Correlation-ID: order-"+trace)
+		require.Equal(t, r.status, a.status, a.text)
+		var actor, correlation, recorded, command string
+		require.NoError(t, db.QueryRow(t.Context(), `SELECT metadata->>'actor', metadata->>'correlation_id', metadata->>'traceparent', metadata->>'command_id'
+			FROM eventlog.events WHERE customer_id = $1 AND version = $2`, d.ID, version+1).Scan(&actor, &correlation, &recorded, &command))
+		require.Equal(t, []string{"dev", "order-" + trace, parent}, []string{actor, correlation, recorded})
+		require.NoError(t, uuid.Validate(command))
+		require.Contains(t, w.logs.String(), `"trace_id":"`+trace+`"`, "the log finds it too")
+
+		refused := r.on(w, t, uuid.NewString(), "", "traceparent: "+parent)
+		require.Contains(t, refused.text, `"trace_id":"`+trace+`"`)
+	})
+}
+
 func TestEveryCommandAnswersMinimallyWhenAsked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
