@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,6 +21,7 @@ type laneBeat struct {
 	Lane      eventlog.Lane     `json:"lane"`
 	Head      eventlog.Position `json:"head"`
 	Applied   eventlog.Position `json:"applied"`
+	Behind    int64             `json:"behind"` // 0 from releases that did not count
 	WaitingMS int64             `json:"waiting_ms"`
 }
 
@@ -35,7 +38,7 @@ ON CONFLICT (one) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = 
 func (m *ReadModel) Beat(ctx context.Context, h projection.Heartbeat) error {
 	lanes := make([]laneBeat, len(h.Lanes))
 	for i, l := range h.Lanes {
-		lanes[i] = laneBeat{Lane: l.Lane, Head: l.Head, Applied: l.Applied, WaitingMS: l.Waiting.Milliseconds()}
+		lanes[i] = laneBeat{Lane: l.Lane, Head: l.Head, Applied: l.Applied, Behind: l.Behind, WaitingMS: l.Waiting.Milliseconds()}
 	}
 	raw, err := json.Marshal(lanes)
 	if err != nil {
@@ -53,8 +56,13 @@ func (m *ReadModel) Beat(ctx context.Context, h projection.Heartbeat) error {
 
 const selectFreshness = `
 SELECT g.generation, (SELECT count(*) FROM readmodel.parked), c.epoch, c.run_id,
-       h.at, coalesce(extract(epoch FROM clock_timestamp() - h.at), 0)::float8, coalesce(h.head, 0), h.lanes, h.feed
-  FROM readmodel.generations g CROSS JOIN readmodel.cache_state c LEFT JOIN readmodel.heartbeat h ON true
+       h.at, coalesce(extract(epoch FROM clock_timestamp() - h.at), 0)::float8, coalesce(h.head, 0), h.lanes, h.feed,
+       (SELECT json_agg(json_build_object('lane', p.lane, 'applied', p.position) ORDER BY p.lane)
+          FROM readmodel.checkpoints p WHERE p.generation = g.generation),
+       (SELECT e.position FROM readmodel.events_checkpoint e),
+       r.generation, coalesce(r.done, 0), coalesce(r.total, 0), r.started_at
+  FROM readmodel.generations g CROSS JOIN readmodel.cache_state c
+  LEFT JOIN readmodel.heartbeat h ON true LEFT JOIN readmodel.rebuild r ON true
  WHERE g.state = 'live'`
 
 // Freshness answers how far the read model is, in one statement.
@@ -65,29 +73,64 @@ func (r *ReadModelReader) Freshness(ctx context.Context) (query.Freshness, error
 		age   float64
 		lanes []byte
 		feed  []byte
+		// What is applied now: the beat is of half a second ago, and under load there
+		// is always something that had not been applied then.
+		applied     []byte
+		feedApplied eventlog.Position
+		generation  *int
+		rebuild     query.Rebuild
+		startedAt   *time.Time
 	)
 	err := r.pool.QueryRow(ctx, selectFreshness).Scan(
-		&f.Generation, &f.Parked, &f.Cache.Epoch, &f.Cache.RunID, &at, &age, &f.Head, &lanes, &feed)
+		&f.Generation, &f.Parked, &f.Cache.Epoch, &f.Cache.RunID, &at, &age, &f.Head, &lanes, &feed,
+		&applied, &feedApplied, &generation, &rebuild.Done, &rebuild.Total, &startedAt)
 	if err != nil {
 		return query.Freshness{}, unreadable("freshness", err)
 	}
-	if at == nil {
-		return f, nil
+	if generation != nil && startedAt != nil {
+		rebuild.Generation, rebuild.StartedAt = *generation, startedAt.UTC()
+		f.Rebuild = &rebuild
 	}
-	f.Beat, f.Age = at.UTC(), max(0, time.Duration(age*float64(time.Second)))
-	var beats []laneBeat
-	if err := json.Unmarshal(lanes, &beats); err != nil {
-		return query.Freshness{}, unreadable("freshness", err)
+	var beats, checkpoints []laneBeat
+	if applied != nil {
+		if err := json.Unmarshal(applied, &checkpoints); err != nil {
+			return query.Freshness{}, unreadable("freshness", err)
+		}
 	}
-	if f.Feed, err = feedFreshnessOf(feed); err != nil {
-		return query.Freshness{}, unreadable("freshness", err)
+	if at != nil {
+		f.Beat, f.Age = at.UTC(), max(0, time.Duration(age*float64(time.Second)))
+		if err := json.Unmarshal(lanes, &beats); err != nil {
+			return query.Freshness{}, unreadable("freshness", err)
+		}
+		if f.Feed, err = feedFreshnessOf(feed); err != nil {
+			return query.Freshness{}, unreadable("freshness", err)
+		}
 	}
+	f.Feed.Applied = max(f.Feed.Applied, feedApplied)
+	f.Lanes = lanesOf(beats, checkpoints)
+	for _, l := range f.Lanes { // a checkpoint may be of later than the beat
+		f.Head = max(f.Head, l.Applied)
+	}
+	f.Head = max(f.Head, f.Feed.Applied)
+	return f, nil
+}
+
+// lanesOf is what the heart said of each lane, with what has been applied since.
+func lanesOf(beats, checkpoints []laneBeat) []query.LaneFreshness {
+	lanes := make([]query.LaneFreshness, 0, max(len(beats), len(checkpoints)))
 	for _, b := range beats {
-		f.Lanes = append(f.Lanes, query.LaneFreshness{
-			Lane: b.Lane, Head: b.Head, Applied: b.Applied, Waiting: time.Duration(b.WaitingMS) * time.Millisecond,
+		lanes = append(lanes, query.LaneFreshness{
+			Lane: b.Lane, Head: b.Head, Applied: b.Applied, Behind: b.Behind, Waiting: time.Duration(b.WaitingMS) * time.Millisecond,
 		})
 	}
-	return f, nil
+	for _, c := range checkpoints {
+		i, found := slices.BinarySearchFunc(lanes, c.Lane, func(l query.LaneFreshness, lane eventlog.Lane) int { return cmp.Compare(l.Lane, lane) })
+		if !found {
+			lanes = slices.Insert(lanes, i, query.LaneFreshness{Lane: c.Lane})
+		}
+		lanes[i] = lanes[i].AppliedNow(c.Applied)
+	}
+	return lanes
 }
 
 const selectCacheState = `SELECT epoch, run_id FROM readmodel.cache_state`

@@ -259,6 +259,11 @@ func (p *Projector) positions(ctx context.Context) (heads, at map[eventlog.Lane]
 	return heads, at, nil
 }
 
+// countable is up to how many events that wait are counted with each beat: one
+// lane's distance in positions counts other lanes' events too, and says more the
+// less there is.
+const countable = 100
+
 // beatOnce tells query processes how far the read model is.
 func (p *Projector) beatOnce(ctx context.Context) (time.Duration, error) {
 	heads, at, err := p.positions(ctx)
@@ -276,12 +281,15 @@ func (p *Projector) beatOnce(ctx context.Context) (time.Duration, error) {
 				"drop the schema readmodel and run 'projector migrate' to fill it anew", "applied", at[l.id], "head", heads[l.id])
 		}
 		if f.Head > f.Applied {
-			oldest, err := p.log.ReadLane(ctx, l.id, f.Applied, 0, 1)
+			waiting, err := p.log.ReadLane(ctx, l.id, f.Applied, f.Head, countable)
 			if err != nil {
 				return 0, fmt.Errorf("read lane %d: %w", l.id, err)
 			}
-			if len(oldest) > 0 {
-				f.Waiting = max(0, time.Since(oldest[0].RecordedAt))
+			if len(waiting) > 0 {
+				f.Waiting = max(0, time.Since(waiting[0].RecordedAt))
+			}
+			if len(waiting) < countable {
+				f.Behind = int64(len(waiting))
 			}
 		}
 		h.Lanes = append(h.Lanes, f)

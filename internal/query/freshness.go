@@ -17,9 +17,44 @@ type LaneFreshness struct {
 	Lane    eventlog.Lane
 	Head    eventlog.Position // of the lane in the log, as last seen
 	Applied eventlog.Position
+	// Behind is how many of the lane's events were beyond Applied; from a
+	// projector that does not count them, or finds too many, it is 0.
+	Behind int64
 	// Waiting is how long the oldest event beyond Applied had been waiting when
 	// the heart beat; 0 when nothing is beyond it.
 	Waiting time.Duration
+}
+
+// AppliedNow is l after more of it was applied than when the heart beat.
+func (l LaneFreshness) AppliedNow(to eventlog.Position) LaneFreshness {
+	if to <= l.Applied {
+		return l
+	}
+	// Positions are shared by all lanes, so of how many events were between the
+	// two only the bounds are known.
+	l.Behind = max(min(l.Behind, int64(l.Head-to)), 0)
+	l.Applied, l.Head = to, max(l.Head, to)
+	return l
+}
+
+// LagEvents is how many of the lane's events are not applied. Where nobody
+// counted it is an upper bound: positions are shared by all lanes.
+func (l LaneFreshness) LagEvents() int64 {
+	switch {
+	case l.Head <= l.Applied:
+		return 0
+	case l.Behind > 0:
+		return l.Behind
+	default:
+		return int64(l.Head - l.Applied)
+	}
+}
+
+// Rebuild is how far the next generation of the read model is.
+type Rebuild struct {
+	Generation  int
+	Done, Total int64 // events
+	StartedAt   time.Time
 }
 
 // FeedFreshness is how far the event feed is.
@@ -39,6 +74,7 @@ type Freshness struct {
 	Generation int
 	Parked     int // customers that are halted because an event could not be applied
 	Cache      CacheState
+	Rebuild    *Rebuild // nil when there is none under way
 }
 
 // Lag is how long the read model is behind the log. A lane with nothing beyond
@@ -70,15 +106,17 @@ func (f Freshness) FeedLag() time.Duration {
 	return lag
 }
 
-// LagEvents bounds from above how many events are not yet applied: positions
-// are dense over all lanes together, so a lane's distance counts other lanes'
-// events too.
+// LagEvents is how many events are not applied: as many as the lanes lack, and
+// never more than there are positions beyond the lane that is furthest behind.
 func (f Freshness) LagEvents() int64 {
-	var n int64
+	var sum, furthest int64
 	for _, l := range f.Lanes {
-		n = max(n, int64(l.Head-l.Applied))
+		if lag := l.LagEvents(); lag > 0 {
+			sum += lag
+			furthest = max(furthest, int64(max(f.Head, l.Head)-l.Applied))
+		}
 	}
-	return n
+	return min(sum, furthest)
 }
 
 // versionOf is the highest version tokens ask of one customer, 0 for none.

@@ -33,6 +33,7 @@ func (r Reads) validate() error {
 type Queries interface {
 	Get(ctx context.Context, id customer.ID, tokens []eventlog.Token, wait time.Duration) (query.Entry, error)
 	Erasure(ctx context.Context, id customer.ID, tokens []eventlog.Token, wait time.Duration) (query.Erasure, error)
+	Status(ctx context.Context, tokens []eventlog.Token, wait time.Duration) (query.Freshness, error)
 	Lag() time.Duration
 }
 
