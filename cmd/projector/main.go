@@ -12,6 +12,7 @@ func main() {
 		Serve   serve   `cmd:"" help:"Project until SIGTERM."`
 		Migrate migrate `cmd:"" help:"Bring the schema of the read models up to date."`
 		Status  status  `cmd:"" help:"Say how far the read model is."`
+		Rebuild rebuild `cmd:"" help:"Fill new tables from the event log while the present ones serve, and put them in their place."`
 		Verify  verify  `cmd:"" help:"Compare every row of the read model with the fold of the log."`
 		Parked  struct {
 			List    parkedList    `cmd:"" help:"List the customers that are halted and why."`
