@@ -69,6 +69,10 @@ fuzz: go ## Fuzz each parser, codec, token and cursor for FUZZTIME
 bench: build ## Measure group commit against one transaction a command, several rounds in one run
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'Register64' -benchtime 3s -count 3 ./internal/command
 
+.PHONY: bench-long
+bench-long: build ## Measure a command on a customer with 100,000 events against one with 10, neither in memory
+	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'ColdCommand' -benchtime 100x -count 5 ./internal/command
+
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Check style, mistakes and the direction of imports
 	@$(BIN)/golangci-lint run ./...
