@@ -37,6 +37,7 @@ func (s *serve) Run(ctx context.Context) error {
 // stop in reverse, so that requests end before what they need.
 type app struct {
 	server   *httpapi.Server
+	events   *query.Feed
 	services []lifecycle.Service
 }
 
@@ -72,7 +73,7 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 		Addr: string(c.Addr), LoopbackOnly: true, DrainDelay: c.DrainDelay.Value, DrainTimeout: c.DrainTimeout.Value,
 	})
 	server.OnDrain(events.EndFollowing)
-	return &app{server: server, services: []lifecycle.Service{
+	return &app{server: server, events: events, services: []lifecycle.Service{
 		process.OnStop(func() error { pool.Close(); return nil }),
 		process.OnStop(cache.Close),
 		queries, events, health, server,
