@@ -66,8 +66,9 @@ fuzz: go ## Fuzz each parser, codec, token and cursor for FUZZTIME
 	done
 
 .PHONY: bench
-bench: build ## Measure group commit against one transaction a command, several rounds in one run
+bench: build ## Measure group commit against one transaction a command, and an import against COPY, several rounds in one run
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'Register64' -benchtime 3s -count 3 ./internal/command
+	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'Import' -benchtime 5x ./internal/imports
 
 .PHONY: bench-long
 bench-long: build ## Measure a command on a customer with 100,000 events against one with 10, neither in memory
