@@ -1418,7 +1418,7 @@ type ClientInterface interface {
 	// GetCustomer Read a customer
 	//
 	// Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
-	// one of them, it answers the customer as it was then; that of a deleted one stays readable, that of an erased one does not.
+	// one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
 	// HEAD answers the same without a body.
 	//
 	// Corresponds with GET /v1/customers/{id} (the `GetCustomer` operationId).
@@ -1798,7 +1798,7 @@ func (c *Client) DeleteCustomer(ctx context.Context, id CustomerID, params *Dele
 // GetCustomer Read a customer
 //
 // Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
-// one of them, it answers the customer as it was then; that of a deleted one stays readable, that of an erased one does not.
+// one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
 // HEAD answers the same without a body.
 //
 // Corresponds with GET /v1/customers/{id} (the `GetCustomer` operationId).
@@ -5121,7 +5121,7 @@ type ClientWithResponsesInterface interface {
 	// GetCustomerWithResponse Read a customer
 	//
 	// Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
-	// one of them, it answers the customer as it was then; that of a deleted one stays readable, that of an erased one does not.
+	// one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
 	// HEAD answers the same without a body.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6212,6 +6212,7 @@ func (r DeleteCustomerResponse) ContentType() string {
 
 // GetCustomerResponse200Headers the declared response headers of an HTTP 200 response for GetCustomer
 type GetCustomerResponse200Headers struct {
+	ConsistencyToken  *string
 	ETag              *string
 	PreferenceApplied *string
 	ProjectionLag     *string
@@ -6219,6 +6220,7 @@ type GetCustomerResponse200Headers struct {
 
 // GetCustomerResponse304Headers the declared response headers of an HTTP 304 response for GetCustomer
 type GetCustomerResponse304Headers struct {
+	ConsistencyToken  *string
 	ETag              *string
 	PreferenceApplied *string
 	ProjectionLag     *string
@@ -9098,7 +9100,7 @@ func (c *ClientWithResponses) DeleteCustomerWithResponse(ctx context.Context, id
 // GetCustomerWithResponse Read a customer
 //
 // Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
-// one of them, it answers the customer as it was then; that of a deleted one stays readable, that of an erased one does not.
+// one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
 // HEAD answers the same without a body.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -10494,6 +10496,13 @@ func ParseGetCustomerResponse(rsp *http.Response) (*GetCustomerResponse, error) 
 	switch {
 	case rsp.StatusCode == 200:
 		var headers GetCustomerResponse200Headers
+		if values := rsp.Header.Values("Consistency-Token"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Consistency-Token", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ConsistencyToken = &value
+		}
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -10518,6 +10527,13 @@ func ParseGetCustomerResponse(rsp *http.Response) (*GetCustomerResponse, error) 
 		response.Headers200 = &headers
 	case rsp.StatusCode == 304:
 		var headers GetCustomerResponse304Headers
+		if values := rsp.Header.Values("Consistency-Token"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Consistency-Token", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ConsistencyToken = &value
+		}
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

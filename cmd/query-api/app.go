@@ -55,14 +55,16 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 		return nil, fmt.Errorf("REDIS_URL (--redis-url): %w", err)
 	}
 	reader := postgres.NewReadModelReader(pool)
-	queries, err := query.New(reader, cache, cache, log, query.Config{MaxWaiters: c.MaxWaiters.Value})
+	queries, err := query.New(reader, cache, cache, log, query.Config{
+		MaxWaiters: c.MaxWaiters.Value, L1Bytes: l1Bytes(c.L1.Value),
+	})
 	events, eventsErr := query.NewFeed(reader, func() time.Duration { return queries.Freshness().FeedLag() }, log,
 		query.FeedConfig{MaxFollowers: c.MaxFollowers.Value, MaxWaiters: c.MaxWaiters.Value})
 	health := httpapi.NewHealth(log, httpapi.Dependency{Name: "read_model", Probe: readable(pool), Explain: explain})
 	if err = errors.Join(err, eventsErr); err != nil {
 		return nil, errors.Join(err, cache.Close())
 	}
-	reads := queryapi.Reads{Queries: queries, Archive: query.NewArchive(queries, reader), Events: events}
+	reads := queryapi.Reads{Queries: queries, Archive: query.NewArchive(queries, reader), Events: events, Lists: query.NewLists(queries, reader)}
 	api, err := queryapi.New(reads, c.Wait.Value, httpapi.Options{
 		Log: log, Health: health, Auth: httpapi.Trusting, MaxInFlight: c.MaxInFlight.Value,
 	})
@@ -78,6 +80,14 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 		process.OnStop(cache.Close),
 		queries, events, health, server,
 	}}, nil
+}
+
+// l1Bytes is a setting in MiB as a query.Config has it.
+func l1Bytes(mebibytes int) int64 {
+	if mebibytes == 0 {
+		return -1
+	}
+	return int64(mebibytes) << 20
 }
 
 // readable probes whether the read model can be read. Its schema is looked at

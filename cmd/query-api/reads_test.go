@@ -25,6 +25,7 @@ func TestATokenReadsWhatWasJustWritten(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(want), string(a.Body))
 		require.Equal(t, `"1"`, a.Header.Get("ETag"))
+		require.Equal(t, tok, a.Header.Get("Consistency-Token"), "who sends it along never reads older")
 		require.Regexp(t, `^\d+\.\d{3}$`, a.Header.Get("Projection-Lag"))
 
 		head := w.Do(t, "HEAD", on, "", "Consistency-Token: "+tok)
@@ -45,6 +46,7 @@ func TestConditionalReads(t *testing.T) {
 		case 304:
 			require.Empty(t, a.Body)
 			require.Equal(t, `"1"`, a.Header.Get("ETag"))
+			require.Equal(t, tok, a.Header.Get("Consistency-Token"))
 			require.NotEmpty(t, a.Header.Get("Projection-Lag"))
 		case 400:
 			require.Equal(t, "invalid-parameter", a.Problem(t).Code)

@@ -2266,6 +2266,7 @@ type GetCustomerResponseObject interface {
 }
 
 type GetCustomer200ResponseHeaders struct {
+	ConsistencyToken  *string
 	ETag              *string
 	PreferenceApplied *string
 	ProjectionLag     *string
@@ -2283,6 +2284,9 @@ func (response GetCustomer200JSONResponse) VisitGetCustomerResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ConsistencyToken != nil {
+		w.Header().Set("Consistency-Token", fmt.Sprint(*response.Headers.ConsistencyToken))
+	}
 	if response.Headers.ETag != nil {
 		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
 	}
@@ -2298,6 +2302,7 @@ func (response GetCustomer200JSONResponse) VisitGetCustomerResponse(w http.Respo
 }
 
 type GetCustomer304ResponseHeaders struct {
+	ConsistencyToken  *string
 	ETag              *string
 	PreferenceApplied *string
 	ProjectionLag     *string
@@ -2308,6 +2313,9 @@ type GetCustomer304Response struct {
 }
 
 func (response GetCustomer304Response) VisitGetCustomerResponse(w http.ResponseWriter) error {
+	if response.Headers.ConsistencyToken != nil {
+		w.Header().Set("Consistency-Token", fmt.Sprint(*response.Headers.ConsistencyToken))
+	}
 	if response.Headers.ETag != nil {
 		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
 	}

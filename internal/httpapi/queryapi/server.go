@@ -20,11 +20,12 @@ type Reads struct {
 	Queries Queries
 	Archive Archive
 	Events  Events
+	Lists   Lists
 }
 
 func (r Reads) validate() error {
-	if r.Queries == nil || r.Archive == nil || r.Events == nil {
-		return errors.New("queryapi: queries, archive or events missing")
+	if r.Queries == nil || r.Archive == nil || r.Events == nil || r.Lists == nil {
+		return errors.New("queryapi: queries, archive, events or lists missing")
 	}
 	return nil
 }
@@ -49,9 +50,9 @@ func New(reads Reads, defaultWait time.Duration, o httpapi.Options) (*httpapi.Ap
 	if err := reads.validate(); err != nil {
 		return nil, err
 	}
-	o.Errors = refusalOf
+	o.Errors, o.Check = refusalOf, check
 	return httpapi.New(o, func(e *echo.Echo, guarded httpapi.Guarded) {
-		handler := NewStrictHandler(&server{queries: reads.Queries, archive: reads.Archive, events: reads.Events, defaultWait: defaultWait}, nil)
+		handler := NewStrictHandler(&server{queries: reads.Queries, archive: reads.Archive, events: reads.Events, lists: reads.Lists, defaultWait: defaultWait}, nil)
 		guards := guarded(routes())
 		RegisterHandlersWithOptions(e, handler, RegisterHandlersOptions{OperationMiddlewares: guards})
 		// The contract has HEAD wherever it has GET; the generated routes do not.
@@ -113,6 +114,7 @@ type server struct {
 	queries     Queries
 	archive     Archive
 	events      Events
+	lists       Lists
 	defaultWait time.Duration
 }
 
@@ -144,12 +146,17 @@ func (s *server) GetCustomer(ctx context.Context, in GetCustomerRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	return &readAnswer{entry: entry, lag: s.queries.Lag(), wait: p.applied, unchanged: has(entry.Version)}, nil
+	a := &readAnswer{entry: entry, lag: s.queries.Lag(), wait: p.applied, unchanged: has(entry.Version)}
+	if !past {
+		a.token = eventlog.Token{CustomerID: id, Version: entry.Version}.String()
+	}
+	return a, nil
 }
 
 // readAnswer is one customer, or that the client has it already.
 type readAnswer struct {
 	entry     query.Entry
+	token     string // who sends it along reads nothing older; of the past there is none
 	lag       time.Duration
 	wait      *time.Duration
 	unchanged bool
@@ -159,6 +166,9 @@ type readAnswer struct {
 func (a *readAnswer) VisitGetCustomerResponse(w http.ResponseWriter) error {
 	h := w.Header()
 	h.Set("ETag", httpapi.ETag(a.entry.Version))
+	if a.token != "" {
+		h.Set(httpapi.HeaderToken, a.token)
+	}
 	setReadHeaders(h, a.lag, a.wait)
 	if a.unchanged {
 		w.WriteHeader(http.StatusNotModified)
