@@ -24,6 +24,9 @@ import (
 //go:embed openapi.yaml
 var document []byte
 
+//go:embed asyncapi.yaml
+var events []byte
+
 //go:embed docs-ui
 var docs embed.FS
 
@@ -31,14 +34,23 @@ var docs embed.FS
 func YAML() []byte { return bytes.Clone(document) }
 
 // JSON is the OpenAPI document as JSON, its members in the order of the YAML.
-func JSON() ([]byte, error) {
+func JSON() ([]byte, error) { return toJSON("openapi.yaml", document) }
+
+// AsyncYAML is the AsyncAPI document, which describes the messages that other
+// services get, as it is written. The caller owns the copy.
+func AsyncYAML() []byte { return bytes.Clone(events) }
+
+// AsyncJSON is the AsyncAPI document as JSON.
+func AsyncJSON() ([]byte, error) { return toJSON("asyncapi.yaml", events) }
+
+func toJSON(name string, text []byte) ([]byte, error) {
 	var root yaml.Node
-	if err := yaml.Unmarshal(document, &root); err != nil {
-		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	var out bytes.Buffer
 	if err := writeJSON(&out, root.Content[0]); err != nil {
-		return nil, fmt.Errorf("convert openapi.yaml: %w", err)
+		return nil, fmt.Errorf("convert %s: %w", name, err)
 	}
 	return out.Bytes(), nil
 }

@@ -17,9 +17,14 @@ import (
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// addDocs serves the contract as JSON and as a page that needs no network.
+// addDocs serves the contract as JSON and as a page that needs no network, and
+// that of messages as JSON.
 func addDocs(e *echo.Echo) error {
 	document, err := api.JSON()
+	if err != nil {
+		return err
+	}
+	messages, err := api.AsyncJSON()
 	if err != nil {
 		return err
 	}
@@ -29,6 +34,7 @@ func addDocs(e *echo.Echo) error {
 	}
 	plain := Route{Offers: []string{MediaJSON}}
 	addRead(e, "/openapi.json", func(c echo.Context) error { return c.Blob(http.StatusOK, MediaJSON, document) }, plain.guard)
+	addRead(e, "/asyncapi.json", func(c echo.Context) error { return c.Blob(http.StatusOK, MediaJSON, messages) }, plain.guard)
 	page := Route{Offers: []string{"text/html"}}
 	addRead(e, "/docs", serveFile(files, "index.html"), page.guard)
 	for _, name := range []string{"init.js", "swagger-ui-bundle.js", "swagger-ui.css"} {
