@@ -39,9 +39,9 @@ func ParseFilter(in FilterText) (Filter, error) {
 	f.Status = optionally(&broken, "/status", in.Status, customer.ParseStatus)
 	f.Tag = optionally(&broken, "/tag", in.Tag, customer.ParseTag)
 	f.ExternalID = optionally(&broken, "/external_id", in.ExternalID, customer.ParseExternalID)
-	f.CreatedAfter = optionally(&broken, "/created_after", in.CreatedAfter, parseInstant)
-	f.CreatedBefore = optionally(&broken, "/created_before", in.CreatedBefore, parseInstant)
-	f.UpdatedAfter = optionally(&broken, "/updated_after", in.UpdatedAfter, parseInstant)
+	f.CreatedAfter = optionally(&broken, "/created_after", in.CreatedAfter, ParseInstant)
+	f.CreatedBefore = optionally(&broken, "/created_before", in.CreatedBefore, ParseInstant)
+	f.UpdatedAfter = optionally(&broken, "/updated_after", in.UpdatedAfter, ParseInstant)
 	if err := broken.Err(); err != nil {
 		return Filter{}, err
 	}
@@ -55,9 +55,9 @@ func optionally[T any](vs *customer.Violations, pointer string, text *string, pa
 	return customer.Parse(vs, pointer, *text, parse)
 }
 
-// parseInstant reads RFC 3339. The zero time would be taken for no bound, and
+// ParseInstant reads a bound in RFC 3339. The zero time would be taken for no bound, and
 // nothing happened in its year or before.
-func parseInstant(text string) (time.Time, error) {
+func ParseInstant(text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || at.Year() < 2 || strings.ContainsAny(text, ",") { // Go takes a comma for a point
 		return time.Time{}, &customer.ValueError{Code: customer.CodeInvalid, Detail: "is not a time in RFC 3339, as in 2026-01-15T10:31:07.5Z"}

@@ -8,7 +8,7 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 )
 
-// Grams are the numbers that the inverted index of customers has: they find
+// Gram is a number of which the inverted index of customers has many each. They find
 // candidates, which the words themselves then confirm. Of each word there are
 // its first 1, 2, 3 and 5 characters, and its first 3 and 5 with one left out.
 //

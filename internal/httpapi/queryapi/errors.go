@@ -28,6 +28,7 @@ func refusalOf(err error) *httpapi.Refusal {
 		{Err: query.ErrNotErased, Code: api.StateConflict},
 		{Err: query.ErrOverloaded, Code: api.Overloaded},
 		{Err: query.ErrTooManyTokens, Code: api.InvalidToken},
+		{Err: query.ErrInvalidCursor, Code: api.InvalidCursor},
 		{Err: query.ErrUnavailable, Code: api.Unavailable},
 		{Err: query.ErrFollowingEnds, Code: api.Unavailable},
 	})
