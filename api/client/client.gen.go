@@ -1376,7 +1376,7 @@ type ClientInterface interface {
 	// Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
 	// 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
 	// nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
-	// be sent again.
+	// be sent again. `If-Match` and `Idempotency-Key` say nothing here and are ignored: sending a line again changes nothing.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1716,7 +1716,7 @@ func (c *Client) ExportCustomers(ctx context.Context, params *ExportCustomersPar
 // Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
 // 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
 // nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
-// be sent again.
+// be sent again. `If-Match` and `Idempotency-Key` say nothing here and are ignored: sending a line again changes nothing.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5077,7 +5077,7 @@ type ClientWithResponsesInterface interface {
 	// Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
 	// 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
 	// nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
-	// be sent again.
+	// be sent again. `If-Match` and `Idempotency-Key` say nothing here and are ignored: sending a line again changes nothing.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9032,7 +9032,7 @@ func (c *ClientWithResponses) ExportCustomersWithResponse(ctx context.Context, p
 // Each line is answered by one line, in order, and stands for itself: good lines land whatever the bad ones do, so the status is
 // 200 as soon as the stream begins. A line has at most 65,536 bytes; a longer one fails alone. Importing the same file again changes
 // nothing. An import that cannot go on breaks the connection: the lines that were not answered may or may not have landed, and can
-// be sent again.
+// be sent again. `If-Match` and `Idempotency-Key` say nothing here and are ignored: sending a line again changes nothing.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
