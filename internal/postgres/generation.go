@@ -59,7 +59,6 @@ func derivedTables() []table {
 			name: "listing", key: []string{"customer_id"}, columns: listingColumns(), rows: listingRows,
 			complete: `SELECT complete FROM readmodel.listing_state`,
 		},
-		{name: "listing", key: []string{"customer_id"}, columns: listingColumns(), rows: listingRows},
 		{name: "parked", key: []string{"customer_id"}},
 	}
 }
