@@ -64,7 +64,18 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 	if err = errors.Join(err, eventsErr); err != nil {
 		return nil, errors.Join(err, cache.Close())
 	}
-	reads := queryapi.Reads{Queries: queries, Archive: query.NewArchive(queries, reader), Events: events, Lists: query.NewLists(queries, reader)}
+	exportPool, err := postgres.OpenPool(ctx, postgres.ExportPool(c.ReadModelURL.Reveal(), c.MaxExports.Value))
+	if err != nil {
+		return nil, errors.Join(err, cache.Close())
+	}
+	exports, err := query.NewExports(queries, postgres.NewExporter(exportPool), query.ExportConfig{
+		Concurrent: c.MaxExports.Value, Longest: c.ExportTime.Value,
+	})
+	if err != nil {
+		return nil, errors.Join(err, cache.Close())
+	}
+	lists := query.NewLists(queries, reader)
+	reads := queryapi.Reads{Queries: queries, Archive: query.NewArchive(queries, reader, lists), Events: events, Lists: lists, Exports: exports}
 	api, err := queryapi.New(reads, c.Wait.Value, httpapi.Options{
 		Log: log, Health: health, Auth: httpapi.Trusting, MaxInFlight: c.MaxInFlight.Value,
 	})
@@ -76,7 +87,7 @@ func newApp(ctx context.Context, c config.QueryServe, log *slog.Logger) (*app, e
 	})
 	server.OnDrain(events.EndFollowing)
 	return &app{server: server, events: events, services: []lifecycle.Service{
-		process.OnStop(func() error { pool.Close(); return nil }),
+		process.OnStop(func() error { pool.Close(); exportPool.Close(); return nil }),
 		process.OnStop(cache.Close),
 		queries, events, health, server,
 	}}, nil

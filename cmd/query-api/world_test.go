@@ -11,6 +11,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebrahem-outlook/customer-service/internal/command"
@@ -34,6 +35,7 @@ type world struct {
 	app      *app
 	commands *command.Service
 	sweeping *projection.Projector
+	owner    *pgxpool.Pool // of the read model
 }
 
 // deaf is a broker that says yes and keeps nothing.
@@ -65,7 +67,7 @@ func newWorld(t *testing.T, settings ...string) *world {
 	events := postgres.NewLog(pool)
 	appender, err := command.NewAppender(events, quiet, command.AppenderConfig{})
 	require.NoError(t, err)
-	w := new(world)
+	w := &world{owner: model.PoolWith(t, postgres.PoolConfig{MaxConns: 2})}
 	w.commands, err = command.New(command.Deps{Log: events, Claims: events, Appender: appender, Codec: eventlog.NewCodec(), Keys: keyring, Now: time.Now}, command.Config{})
 	require.NoError(t, err)
 	t.Cleanup(w.commands.Close)

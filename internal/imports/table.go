@@ -119,7 +119,7 @@ func (t *Table) document(row []byte) ([]byte, error) {
 	}
 	doc := make(map[string]any, len(cells))
 	for i, cell := range cells {
-		if cell == "" {
+		if cell = restored(cell); cell == "" {
 			continue
 		}
 		if err := t.columns[i](doc, cell); err != nil {
@@ -148,10 +148,21 @@ func parseRow(row []byte, cells int) ([]string, error) {
 	return out, nil
 }
 
+// restored is a cell without the apostrophe that an export puts before what a
+// spreadsheet would take for a formula.
+func restored(cell string) string {
+	if rest := strings.TrimLeft(cell, "'"); len(rest) < len(cell) && rest != "" && strings.ContainsRune("=+-@\t\r\n", rune(rest[0])) {
+		return cell[1:]
+	}
+	return cell
+}
+
 func columnNamed(name string) column {
 	group, field, _ := strings.Cut(name, ".")
 	channel, what, _ := strings.Cut(field, ".")
 	switch {
+	case slices.Contains([]string{"id", "version", "status", "created_at", "updated_at"}, name), group == "consent" && channel != "" && what == "at":
+		return func(map[string]any, string) error { return nil } // what exports say besides, and no import can set
 	case slices.Contains([]string{"first_name", "last_name", "email", "phone", "locale", "external_id"}, name):
 		return func(doc map[string]any, cell string) error { doc[name] = cell; return nil }
 	case name == "tags":

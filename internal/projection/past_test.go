@@ -89,7 +89,7 @@ func (w *world) archive() *query.Archive {
 	w.t.Cleanup(func() { _ = cache.Close() })
 	service, err := query.New(w.reader, cache, cache, quiet, query.Config{ReadTimeout: patience})
 	require.NoError(w.t, err)
-	return query.NewArchive(service, w.reader)
+	return query.NewArchive(service, w.reader, query.NewLists(service, w.reader))
 }
 
 // stranger is somebody the log does not know yet.

@@ -107,14 +107,28 @@ func (r ListRequest) binding() []byte {
 }
 
 func (l *Lists) seal(ctx context.Context, p Place, binding []byte) (string, error) {
+	return l.sealPlain(ctx, p.append(nil), binding)
+}
+
+func (l *Lists) open(ctx context.Context, cursor string, binding []byte) (*Place, error) {
+	plain, err := l.openPlain(ctx, cursor, binding)
+	if err != nil {
+		return nil, err
+	}
+	return parsePlace(plain)
+}
+
+// sealPlain makes a cursor of a place that is bytes already.
+func (l *Lists) sealPlain(ctx context.Context, place, binding []byte) (string, error) {
 	s, err := l.sealer(ctx, nil)
 	if err != nil {
 		return "", err
 	}
-	return s.seal(p.append(nil), binding)
+	return s.seal(place, binding)
 }
 
-func (l *Lists) open(ctx context.Context, cursor string, binding []byte) (*Place, error) {
+// openPlain is the place that sealPlain made a cursor of, for the same binding.
+func (l *Lists) openPlain(ctx context.Context, cursor string, binding []byte) ([]byte, error) {
 	s, err := l.sealer(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -127,10 +141,7 @@ func (l *Lists) open(ctx context.Context, cursor string, binding []byte) (*Place
 		}
 		plain, err = s.open(cursor, binding)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return parsePlace(plain)
+	return plain, err
 }
 
 // sealer is the one in use, read when there is none other than not.

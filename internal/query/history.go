@@ -2,7 +2,10 @@ package query
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -30,10 +33,22 @@ type (
 		New   json.RawMessage `json:"new"`
 	}
 
-	// HistoryPage is some of a customer's events, in order.
+	// HistoryRequest asks for a page of a customer's history. A cursor belongs to
+	// the customer and the principal it was given for; the limit may change.
+	HistoryRequest struct {
+		CustomerID customer.ID
+		Principal  string
+		Limit      int
+		Cursor     string // empty for the first page
+		Tokens     []eventlog.Token
+		Wait       time.Duration
+	}
+
+	// HistoryPage is some of a customer's events, in order, and the cursor of the
+	// next page or nothing.
 	HistoryPage struct {
 		Events []HistoryEvent
-		More   bool // there are more behind the last one
+		Next   string
 	}
 )
 
@@ -60,34 +75,62 @@ type PastReader interface {
 type Archive struct {
 	service *Service
 	reader  PastReader
+	cursors *Lists
 	now     func() time.Time
 }
 
-// NewArchive reads through reader, and waits for tokens and follows freshness
-// with service.
-func NewArchive(service *Service, reader PastReader) *Archive {
-	return &Archive{service: service, reader: reader, now: time.Now}
+// NewArchive reads through reader, waits for tokens and follows freshness with
+// service, and seals cursors as lists do.
+func NewArchive(service *Service, reader PastReader, lists *Lists) *Archive {
+	return &Archive{service: service, reader: reader, cursors: lists, now: time.Now}
 }
 
-// History answers a page of a customer's events after a version, at least as new
-// as every token asks. That of a deleted customer stays; that of an erased one
-// has types and times alone. Its error is ErrNotFound, or as with Service.Get
+// binding is what a cursor is good for.
+func (r HistoryRequest) binding() []byte {
+	h := sha256.New()
+	_, _ = io.WriteString(h, "history") // a hash never fails
+	_, _ = h.Write(r.CustomerID[:])
+	_, _ = io.WriteString(h, r.Principal)
+	return h.Sum(nil)
+}
+
+// History answers a page of a customer's events, at least as new as every token
+// asks. That of a deleted customer stays; that of an erased one has types and
+// times alone. Its error is ErrNotFound, ErrInvalidCursor, or as with Service.Get
 // *Behind, ErrOverloaded, ErrTooManyTokens, ErrUnavailable or ctx's own.
-func (a *Archive) History(
-	ctx context.Context, id customer.ID, after customer.Version, limit int, tokens []eventlog.Token, wait time.Duration,
-) (HistoryPage, error) {
-	if err := a.service.Await(ctx, tokens, wait); err != nil {
+func (a *Archive) History(ctx context.Context, r HistoryRequest) (HistoryPage, error) {
+	reading, cancel := context.WithTimeout(ctx, a.service.cfg.ReadTimeout)
+	defer cancel()
+	var after customer.Version
+	if r.Cursor != "" {
+		plain, err := a.cursors.openPlain(reading, r.Cursor, r.binding())
+		switch {
+		case err != nil:
+			return HistoryPage{}, err
+		case len(plain) != 8:
+			return HistoryPage{}, ErrInvalidCursor
+		}
+		after = customer.Version(binary.BigEndian.Uint64(plain)) //nolint:gosec // as it was sealed below
+	}
+	if err := a.service.Await(ctx, r.Tokens, r.Wait); err != nil {
 		return HistoryPage{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.service.cfg.ReadTimeout)
-	defer cancel()
+	// The time spent waiting is not the read model's.
+	reading, cancelPage := context.WithTimeout(ctx, a.service.cfg.ReadTimeout)
+	defer cancelPage()
 	// One more than asked for tells whether there are more.
-	status, events, err := a.reader.History(ctx, id, after, limit+1)
+	limit := min(max(r.Limit, 1), MaxPage)
+	status, events, err := a.reader.History(reading, r.CustomerID, after, limit+1)
 	if err != nil {
 		return HistoryPage{}, err
 	}
-	page := HistoryPage{Events: events, More: len(events) > limit}
-	page.Events = events[:min(limit, len(events))]
+	page := HistoryPage{Events: append([]HistoryEvent{}, events[:min(limit, len(events))]...)}
+	if len(events) > limit {
+		last := binary.BigEndian.AppendUint64(nil, uint64(events[limit-1].Version)) //nolint:gosec // versions are not negative
+		if page.Next, err = a.cursors.sealPlain(reading, last, r.binding()); err != nil {
+			return HistoryPage{}, err
+		}
+	}
 	for i := range page.Events {
 		e := &page.Events[i]
 		if status == customer.StatusErased {

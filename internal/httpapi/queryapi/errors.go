@@ -13,6 +13,9 @@ func refusalOf(err error) *httpapi.Refusal {
 	if behind, ok := errors.AsType[*query.Behind](err); ok {
 		return &httpapi.Refusal{Code: api.ReadModelBehind, RetryAfter: behind.RetryAfter}
 	}
+	if r := exportRefusal(err); r != nil {
+		return r
+	}
 	switch {
 	case errors.Is(err, query.ErrFuture):
 		return &httpapi.Refusal{Code: api.InvalidParameter, Detail: "The time as_of is in the future. Ask without it for the customer as it is now."}

@@ -3,6 +3,7 @@ package queryapi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,11 +22,12 @@ type Reads struct {
 	Archive Archive
 	Events  Events
 	Lists   Lists
+	Exports Exports
 }
 
 func (r Reads) validate() error {
-	if r.Queries == nil || r.Archive == nil || r.Events == nil || r.Lists == nil {
-		return errors.New("queryapi: queries, archive, events or lists missing")
+	if r.Queries == nil || r.Archive == nil || r.Events == nil || r.Lists == nil || r.Exports == nil {
+		return errors.New("queryapi: queries, archive, events, lists or exports missing")
 	}
 	return nil
 }
@@ -41,7 +43,7 @@ type Queries interface {
 // Archive answers what customers were; *query.Archive is one.
 type Archive interface {
 	At(ctx context.Context, id customer.ID, m query.Moment, tokens []eventlog.Token, wait time.Duration) (query.Entry, error)
-	History(ctx context.Context, id customer.ID, after customer.Version, limit int, tokens []eventlog.Token, wait time.Duration) (query.HistoryPage, error)
+	History(ctx context.Context, r query.HistoryRequest) (query.HistoryPage, error)
 }
 
 // New returns the query API. Reads wait for their tokens for defaultWait unless
@@ -52,7 +54,10 @@ func New(reads Reads, defaultWait time.Duration, o httpapi.Options) (*httpapi.Ap
 	}
 	o.Errors, o.Check = refusalOf, check
 	return httpapi.New(o, func(e *echo.Echo, guarded httpapi.Guarded) {
-		handler := NewStrictHandler(&server{queries: reads.Queries, archive: reads.Archive, events: reads.Events, lists: reads.Lists, defaultWait: defaultWait}, nil)
+		handler := NewStrictHandler(&server{
+			queries: reads.Queries, archive: reads.Archive, events: reads.Events, lists: reads.Lists, exports: reads.Exports,
+			log: o.Log, defaultWait: defaultWait,
+		}, nil)
 		guards := guarded(routes())
 		RegisterHandlersWithOptions(e, handler, RegisterHandlersOptions{OperationMiddlewares: guards})
 		// The contract has HEAD wherever it has GET; the generated routes do not.
@@ -62,7 +67,7 @@ func New(reads Reads, defaultWait time.Duration, o httpapi.Options) (*httpapi.Ap
 			handler   echo.HandlerFunc
 		}{
 			"/v1/customers":             {"listCustomers", w.ListCustomers},
-			"/v1/customers/export":      {"exportCustomers", w.ExportCustomers},
+			"/v1/customers/export":      {"exportCustomers", withoutFollowing(w.ExportCustomers)},
 			"/v1/customers/:id":         {"getCustomer", w.GetCustomer},
 			"/v1/customers/:id/erasure": {"getErasure", w.GetErasure},
 			"/v1/customers/:id/history": {"getHistory", w.GetHistory},
@@ -115,6 +120,8 @@ type server struct {
 	archive     Archive
 	events      Events
 	lists       Lists
+	exports     Exports
+	log         *slog.Logger
 	defaultWait time.Duration
 }
 
