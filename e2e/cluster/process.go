@@ -99,6 +99,9 @@ func (p *Process) end(sig syscall.Signal, within time.Duration) bool {
 // Signal sends any signal, as for stopping and continuing a process.
 func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
 
+// Pid is the running process's id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // PeakMiB is the largest resident size the process had, over all its runs.
 func (p *Process) PeakMiB() int64 {
 	p.mu.Lock()

@@ -108,7 +108,7 @@ type (
 		Wait         Duration `name:"default-wait" env:"DEFAULT_WAIT" default:"2s" min:"0s" max:"10s" placeholder:"TIME" help:"How long a read waits for its consistency tokens unless it says so itself. Default ${default}."`
 		MaxWaiters   Int      `name:"max-waiters" env:"MAX_WAITERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Reads that wait at once; more are answered 503. Default ${default}."`
 		L1           Int      `name:"l1-megabytes" env:"L1_MEGABYTES" default:"64" min:"0" max:"65536" placeholder:"N" help:"Memory for documents of hot customers, in MiB; 0 keeps none. Default ${default}."`
-		MaxFollowers Int      `name:"max-followers" env:"MAX_FOLLOWERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Clients that follow the event feed live at once, about 40 kB each; more are answered 503. Not counted by MAX_IN_FLIGHT. Default ${default}."`
+		MaxFollowers Int      `name:"max-followers" env:"MAX_FOLLOWERS" default:"4096" min:"1" max:"1000000" placeholder:"N" help:"Clients that follow the event feed live at once, about 50 kB each; more are answered 503. Not counted by MAX_IN_FLIGHT. Default ${default}."`
 		MaxExports   Int      `name:"max-exports" env:"MAX_EXPORTS" default:"2" min:"1" max:"100" placeholder:"N" help:"Exports under way at once, each with a database connection beside the pool; more are answered 503. Default ${default}."`
 		ExportTime   Duration `name:"export-timeout" env:"EXPORT_TIMEOUT" default:"15m" min:"1s" max:"24h" placeholder:"TIME" help:"How long one export may take; a rebuild waits as long for it before its tables are put in place. Default ${default}."`
 		Drain

@@ -36,7 +36,7 @@ var ErrFollowingEnds = errors.New("the process stops")
 // FeedConfig is how a Feed behaves. Zero values take the defaults named.
 type FeedConfig struct {
 	// MaxFollowers bounds those who follow live, each of whom is a connection
-	// with two goroutines and about 40 kB: 4,096.
+	// with two goroutines and about 50 kB: 4,096.
 	MaxFollowers int
 	MaxWaiters   int           // reads that wait for their tokens; 1,024
 	ReadTimeout  time.Duration // of one question to the read model; 2 s
