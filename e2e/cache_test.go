@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,78 @@ func compareCache(t *testing.T, c *cluster.Cluster) (compared int, different []s
 		}
 	}
 	return compared, different
+}
+
+// BenchmarkHotReads reads 100 hot customers over HTTP with 16 clients, in turns
+// from a query API with documents in memory and from one without.
+func BenchmarkHotReads(b *testing.B) {
+	const customers, clients, rounds, length = 100, 16, 9, time.Second
+	b.Setenv("L1_MEGABYTES", "64")
+	with := cluster.New(b, stack, cluster.Size{})
+	b.Setenv("L1_MEGABYTES", "0")
+	ladders := []struct {
+		name                  string
+		c                     *cluster.Cluster
+		paths                 []string
+		rates, medians, tails []float64
+	}{{name: "memory", c: with}, {name: "Redis", c: cluster.New(b, stack, cluster.Size{})}}
+	for i := range ladders {
+		client := ladders[i].c.NewClient()
+		for range customers {
+			a, _, err := client.Insist(b.Context(), http.MethodPost, "/v1/customers", newPerson().json())
+			require.NoError(b, err)
+			ladders[i].paths = append(ladders[i].paths, a.Header.Get("Location"))
+			read, err := client.Read(b.Context(), a.Header.Get("Location"), "Consistency-Token", a.Token(), "Prefer", "wait=10")
+			require.NoError(b, err)
+			require.Equal(b, http.StatusOK, read.Status)
+		}
+	}
+	for b.Loop() {
+		for range rounds {
+			for i := range ladders {
+				l := &ladders[i]
+				took := readFor(b, l.c.NewClient(), l.paths, clients, length)
+				l.rates = append(l.rates, float64(len(took))/length.Seconds())
+				l.medians = append(l.medians, float64(took[len(took)/2].Microseconds()))
+				l.tails = append(l.tails, float64(took[len(took)*99/100].Microseconds()))
+			}
+		}
+	}
+	spread := func(x []float64) string {
+		slices.Sort(x)
+		return fmt.Sprintf("%.0f (%.0f–%.0f)", x[len(x)/2], x[0], x[len(x)-1])
+	}
+	for _, l := range ladders {
+		b.Logf("%s: %s reads/s, p50 %s µs, p99 %s µs", l.name, spread(l.rates), spread(l.medians), spread(l.tails))
+	}
+}
+
+// readFor answers how long each read took, shortest first.
+func readFor(b *testing.B, client *cluster.Client, paths []string, clients int, length time.Duration) []time.Duration {
+	b.Helper()
+	all := make(chan []time.Duration, clients)
+	began := time.Now()
+	for c := range clients {
+		go func() {
+			var took []time.Duration
+			for i := c; time.Since(began) < length; i++ {
+				at := time.Now()
+				a, err := client.Read(b.Context(), paths[i%len(paths)])
+				if err != nil || a.Status != http.StatusOK {
+					b.Errorf("read: %d: %v", a.Status, err)
+					break
+				}
+				took = append(took, time.Since(at))
+			}
+			all <- took
+		}()
+	}
+	var took []time.Duration
+	for range clients {
+		took = append(took, <-all...)
+	}
+	slices.Sort(took)
+	return took
 }
 
 func redisKeys(t *testing.T, c *cluster.Cluster) []string {
