@@ -17,9 +17,9 @@ import (
 const (
 	// partEvents is about what one part of a rebuild folds, and so what a crash
 	// makes it fold again, once a worker.
-	partEvents = 20_000
+	partEvents = 5_000
 	// maxParts bounds the table of parts; parts of a longer log are larger.
-	maxParts = 5_000
+	maxParts = 10_000
 	// samplesPerPart keeps parts within a factor of two or so of each other.
 	samplesPerPart = 50
 	// switchPause and switchPatience are between attempts to switch, and for all of them.
