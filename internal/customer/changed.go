@@ -1,7 +1,5 @@
 package customer
 
-import "slices"
-
 // Changed names, sorted and as the HTTP contract calls them, the fields that e
 // changes: what other services are told of an event, which is no value.
 func Changed(e Event) []string {
@@ -43,24 +41,26 @@ func Changed(e Event) []string {
 // fields are those the registration gave a value, beside the status that
 // every customer begins with.
 func (e Registered) fields() []string {
-	var out []string
-	for name, set := range map[string]bool{
-		"addresses":   len(e.Addresses) > 0,
-		"consents":    len(e.Consents) > 0,
-		"email":       e.Email != "",
-		"external_id": e.ExternalID != "",
-		"first_name":  e.FirstName != "",
-		"last_name":   e.LastName != "",
-		"locale":      e.Locale != "",
-		"metadata":    len(e.Metadata) > 0,
-		"phone":       e.Phone != "",
-		"status":      true,
-		"tags":        len(e.Tags) > 0,
+	out := make([]string, 0, 11)
+	for _, field := range [...]struct {
+		name string
+		set  bool
+	}{ // sorted by name
+		{"addresses", len(e.Addresses) > 0},
+		{"consents", len(e.Consents) > 0},
+		{"email", e.Email != ""},
+		{"external_id", e.ExternalID != ""},
+		{"first_name", e.FirstName != ""},
+		{"last_name", e.LastName != ""},
+		{"locale", e.Locale != ""},
+		{"metadata", len(e.Metadata) > 0},
+		{"phone", e.Phone != ""},
+		{"status", true},
+		{"tags", len(e.Tags) > 0},
 	} {
-		if set {
-			out = append(out, name)
+		if field.set {
+			out = append(out, field.name)
 		}
 	}
-	slices.Sort(out)
 	return out
 }

@@ -127,5 +127,5 @@ func Parse[T any](vs *Violations, pointer, text string, parse func(string) (T, e
 
 // PointerToken escapes one reference token of a JSON pointer (RFC 6901 §3).
 func PointerToken(token string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(token)
+	return strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1")
 }
