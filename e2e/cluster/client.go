@@ -87,6 +87,12 @@ func (c *Client) ReadFrom(ctx context.Context, p *Process, path string, header .
 	return c.do(ctx, http.MethodGet, p.URL()+path, "", header)
 }
 
+// Search sends a search; header pairs may follow.
+func (c *Client) Search(ctx context.Context, body string, header ...string) (Answer, error) {
+	base := c.reads[c.nextR.Add(1)%uint64(len(c.reads))]
+	return c.do(ctx, http.MethodPost, base+"/v1/customers/search", body, header)
+}
+
 func (c *Client) do(ctx context.Context, method, url, body string, header []string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader([]byte(body)))
 	if err != nil {
