@@ -5,7 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,7 +18,10 @@ const (
 	// maxTokens is how many customers' tokens a Customers remembers. The oldest is
 	// forgotten first; a read then may be older than that write.
 	maxTokens = 10_000
-	// attemptTimeout bounds one attempt. A read may wait 10 s for its tokens.
+	// maxTokensSent is how many tokens one read may carry.
+	maxTokensSent = 8
+	// attemptTimeout bounds one attempt, but for what is streamed. A read may wait
+	// 10 s for its tokens.
 	attemptTimeout = 15 * time.Second
 	// maxDocument bounds what is read of an answer: a customer has at most 64 KiB
 	// a command, and grows by no more than the limits of its collections.
@@ -31,8 +38,15 @@ type Customers struct {
 	commands, queries *Client
 
 	mu     sync.Mutex
-	tokens map[string]string // by customer
-	order  []string          // of tokens, oldest first
+	tokens map[string]known // by customer
+	order  []string         // of tokens, oldest first
+	recent []string         // the customers last worked on, latest last
+}
+
+// known is how far this client knows a customer to be.
+type known struct {
+	version int64
+	token   string
 }
 
 // NewCustomers returns a client of the command API and the query API at these
@@ -46,22 +60,28 @@ func NewCustomers(commandURL, queryURL string, options ...ClientOption) (*Custom
 	if err != nil {
 		return nil, fmt.Errorf("query API: %w", err)
 	}
-	return &Customers{commands: commands, queries: queries, tokens: make(map[string]string)}, nil
+	return &Customers{commands: commands, queries: queries, tokens: make(map[string]known)}, nil
 }
 
 func newRetrying(server string, options []ClientOption) (*Client, error) {
-	standard := WithHTTPClient(&http.Client{Timeout: attemptTimeout})
-	c, err := NewClient(server, append([]ClientOption{standard}, options...)...)
+	standard := new(http.Client)
+	c, err := NewClient(server, append([]ClientOption{WithHTTPClient(standard)}, options...)...)
 	if err != nil {
 		return nil, err
 	}
-	if _, chosen := c.Client.(*retrying); !chosen {
-		c.Client = &retrying{next: c.Client, attempts: defaultAttempts}
+	r, chosen := c.Client.(*retrying)
+	if !chosen {
+		r = &retrying{next: c.Client, attempts: defaultAttempts}
+		c.Client = r
+	}
+	if r.next == standard {
+		r.timeout = attemptTimeout
 	}
 	return c, nil
 }
 
-// Get reads a customer, never older than what this client last did to it.
+// Get reads a customer, never older than what this client last did to it or
+// read of it.
 func (c *Customers) Get(ctx context.Context, id string, options ...Option) (*Customer, error) {
 	return read[Customer](c, id, options, func(edit RequestEditorFn) (*http.Response, error) {
 		return c.queries.GetCustomer(ctx, id, nil, edit)
@@ -81,25 +101,64 @@ func (c *Customers) Erasure(ctx context.Context, id string, options ...Option) (
 func (c *Customers) Token(id string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.tokens[id]
+	return c.tokens[id].token
+}
+
+// recently sends the tokens of the customers last worked on along with a read
+// that has room for them.
+func (c *Customers) recently(r *http.Request) {
+	room := maxTokensSent
+	for _, line := range r.Header.Values("Consistency-Token") {
+		room -= 1 + strings.Count(line, ",")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.recent) - 1; i >= 0 && room > 0; i, room = i-1, room-1 {
+		r.Header.Add("Consistency-Token", c.tokens[c.recent[i]].token)
+	}
 }
 
 // remember keeps the token of a command's answer. A dry run has none to wait for.
 func (c *Customers) remember(id string, answer http.Header) {
-	token := answer.Get("Consistency-Token")
-	if token == "" || answer.Get("Dry-Run") == "true" {
+	if answer.Get("Dry-Run") == "true" || !c.saw(id, answer) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.tokens[id]; !known {
+	if i := slices.Index(c.recent, id); i >= 0 {
+		c.recent = slices.Delete(c.recent, i, i+1)
+	} else if len(c.recent) == maxTokensSent {
+		c.recent = slices.Delete(c.recent, 0, 1)
+	}
+	c.recent = append(c.recent, id)
+}
+
+// saw keeps the token of an answer about a customer, unless a later one is
+// known: answers to requests that run at the same time come in any order. It
+// tells whether there was one.
+func (c *Customers) saw(id string, answer http.Header) bool {
+	token := answer.Get("Consistency-Token")
+	if token == "" {
+		return false
+	}
+	version, err := strconv.ParseInt(strings.Trim(answer.Get("ETag"), `"`), 10, 64)
+	if err != nil {
+		version = math.MaxInt64 // not said: the latest answer is taken for the newest
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was, ok := c.tokens[id]
+	if !ok {
 		if len(c.order) == maxTokens {
 			delete(c.tokens, c.order[0])
 			c.order = c.order[1:]
 		}
 		c.order = append(c.order, id)
 	}
-	c.tokens[id] = token
+	if version >= was.version || was.version == math.MaxInt64 {
+		c.tokens[id] = known{version, token}
+	}
+	return true
 }
 
 func read[T any](c *Customers, id string, options []Option, send func(RequestEditorFn) (*http.Response, error)) (*T, error) {
@@ -111,7 +170,11 @@ func read[T any](c *Customers, id string, options []Option, send func(RequestEdi
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	return decode[T](res)
+	out, err := decode[T](res)
+	if err == nil {
+		c.saw(id, res.Header)
+	}
+	return out, err
 }
 
 func decode[T any](res *http.Response) (*T, error) {

@@ -38,6 +38,7 @@ func WithAttempts(n int) ClientOption {
 type retrying struct {
 	next     HttpRequestDoer
 	attempts int
+	timeout  time.Duration // of one attempt; 0: the one that next has
 }
 
 // Do returns the first answer that settles the request, or else the last one.
@@ -71,30 +72,64 @@ func (r *retrying) Do(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// errAttempt tells that an attempt got no answer in its time.
+var errAttempt = errors.New("no answer in time")
+
 // try sends req once. A document is read to its end, because a process that
-// dies while it answers is found out only there; what is streamed is not.
+// dies while it answers is found out only there; what is streamed is not, and
+// takes as long as it takes.
 func (r *retrying) try(req *http.Request) (*http.Response, error) {
-	res, err := r.next.Do(req)
-	if err != nil {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	timer := time.AfterFunc(1<<62, func() { cancel(errAttempt) })
+	if streamed := req.Body != nil && req.Body != http.NoBody && req.GetBody == nil; r.timeout > 0 && !streamed {
+		timer.Reset(r.timeout)
+	}
+	failed := func(err error) (*http.Response, error) {
+		timer.Stop()
+		if cause := context.Cause(ctx); errors.Is(cause, errAttempt) {
+			err = cause // and not that of a caller who gave up
+		}
+		cancel(nil)
 		return nil, err
 	}
+	res, err := r.next.Do(req.WithContext(ctx))
+	if err != nil {
+		return failed(err)
+	}
 	if media := res.Header.Get("Content-Type"); !strings.HasPrefix(media, "application/json") && !strings.HasPrefix(media, "application/problem+json") {
+		timer.Stop()
+		res.Body = &streamedBody{ReadCloser: res.Body, cancel: cancel}
 		return res, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxDocument))
 	_ = res.Body.Close()
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return failed(fmt.Errorf("read the answer: %w", err))
 	}
+	timer.Stop()
+	cancel(nil)
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	return res, nil
+}
+
+// streamedBody ends its request when it is closed.
+type streamedBody struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (b *streamedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
 }
 
 func repeatable(req *http.Request) bool {
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return false
 	}
-	return req.Method == http.MethodGet || req.Method == http.MethodHead || req.Header.Get("Idempotency-Key") != ""
+	search := req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/v1/customers/search")
+	return search || req.Method == http.MethodGet || req.Method == http.MethodHead || req.Header.Get("Idempotency-Key") != ""
 }
 
 // again is req with its body from the beginning.
