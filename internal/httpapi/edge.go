@@ -105,7 +105,8 @@ func (e *edge) access(c echo.Context, begun time.Time, err error) {
 		slog.Int64("bytes_out", c.Response().Size),
 		slog.String("principal", PrincipalOf(r.Context())),
 	}
-	if id, idErr := ParseID(c.Param("id")); idErr == nil {
+	text, _ := pathParam(c, "id") // what cannot be read is no id
+	if id, idErr := ParseID(text); idErr == nil {
 		attrs = append(attrs, slog.String("customer_id", id.String()))
 	}
 	if err != nil {

@@ -67,19 +67,22 @@ func (rt Route) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// pathParam is a name in the path as it is meant.
+func pathParam(c echo.Context, name string) (string, error) {
+	if c.Request().URL.RawPath == "" {
+		return c.Param(name), nil
+	}
+	return url.PathUnescape(c.Param(name)) // Echo has left it as it came
+}
+
 // checkPath refuses names in the path that can name nothing, before the body is
 // looked at.
 func checkPath(c echo.Context) error {
 	for _, name := range c.ParamNames() {
-		text := c.Param(name)
-		if c.Request().URL.RawPath != "" { // then Echo has not unescaped it
-			plain, err := url.PathUnescape(text)
-			if err != nil {
-				return Refuse(api.InvalidParameter, "The path is malformed. Percent-encode what is not a letter or digit.")
-			}
-			text = plain
+		text, err := pathParam(c, name)
+		if err != nil {
+			return Refuse(api.InvalidParameter, "The path is malformed. Percent-encode what is not a letter or digit.")
 		}
-		var err error
 		switch name {
 		case "id":
 			_, err = ParseID(text)

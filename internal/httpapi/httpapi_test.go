@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,6 +152,27 @@ func TestAnErrorAnswersWithoutWhatTheHandlerPrepared(t *testing.T) {
 	app, _ := appWith(t, Options{Errors: func(error) *Refusal { return &Refusal{Code: api.ReadModelBehind, RetryAfter: 7 * time.Second} }},
 		func(echo.Context) error { return customer.ErrNotFound })
 	require.Regexp(t, `^[789]$`, get(app).Header().Get("Retry-After"), "an API's own table comes first")
+}
+
+func TestTheCustomerIsLoggedHoweverTheIDIsWritten(t *testing.T) {
+	t.Parallel()
+	const id = "01920e5c-7a3e-7c11-9b53-2f0f6b1c9a10"
+	for path, logged := range map[string]bool{
+		"/of/" + id: true, "/of/%30" + id[1:]: true, "/of/" + strings.ReplaceAll(id, "-", "%2D"): true, "/of/%zz": false, "/of/42": false,
+	} {
+		var logs bytes.Buffer
+		log := slog.New(slog.NewJSONHandler(&logs, nil))
+		app, err := New(Options{Log: log, Health: NewHealth(log), Auth: Trusting}, func(e *echo.Echo, _ Guarded) {
+			e.GET("/of/:id", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
+		})
+		require.NoError(t, err)
+		r := httptest.NewRequest(http.MethodGet, "/of/x", nil)
+		if r.URL, err = url.Parse(path); err != nil {
+			continue // net/http does not let it in
+		}
+		app.ServeHTTP(httptest.NewRecorder(), r)
+		require.Equal(t, logged, strings.Contains(logs.String(), `"customer_id":"`+id+`"`), "%s: %s", path, logs.String())
+	}
 }
 
 func TestTraces(t *testing.T) {
