@@ -13,11 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebrahem-outlook/customer-service/internal/config"
-	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/httpapi/httpapitest"
 	"github.com/ebrahem-outlook/customer-service/internal/postgres/postgrestest"
 	"github.com/ebrahem-outlook/customer-service/internal/privacy"
-	"github.com/ebrahem-outlook/customer-service/internal/projection"
 )
 
 func settings(t *testing.T) config.ProjectorServe {
@@ -59,22 +57,4 @@ func TestTheProjectorIsReadyAndEndsWithoutABroker(t *testing.T) {
 		require.NoError(t, a.services[i].Stop(ctx))
 	}
 	require.Less(t, time.Since(began), 5*time.Second)
-}
-
-func TestTasksReadTheReadModel(t *testing.T) {
-	t.Parallel()
-	c := settings(t)
-	task := config.ProjectorTask{EventLog: c.EventLog, ReadModel: c.ReadModel, Keys: c.Keys, Cache: c.Cache, Lanes: c.Lanes, Log: c.Log}
-	require.NoError(t, (&status{task}).Run(t.Context()))
-	require.NoError(t, (&parkedList{task}).Run(t.Context()))
-	err := (&parkedRetry{one{ProjectorTask: task, Customer: uuid.NewString()}}).Run(t.Context())
-	require.ErrorIs(t, err, projection.ErrNotParked)
-	require.ErrorContains(t, (&parkedRelease{one{ProjectorTask: task, Customer: "x"}}).Run(t.Context()), "not a UUID")
-}
-
-func TestStatusShowsWhatIsBehind(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	require.NoError(t, printStatus(&out, map[eventlog.Lane]eventlog.Position{0: 7, 1: 9}, []projection.Checkpoint{{Lane: 0, Position: 7}, {Lane: 1, Position: 3}}, 2, 2))
-	require.Equal(t, "  lane  head  applied       state\n     0     7        7  up to date\n     1     9        3      behind\nparked customers: 2\n", out.String())
 }

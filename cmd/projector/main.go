@@ -16,7 +16,7 @@ func main() {
 		Verify  verify  `cmd:"" help:"Compare every row of the read model with the fold of the log."`
 		Parked  struct {
 			List    parkedList    `cmd:"" help:"List the customers that are halted and why."`
-			Retry   parkedRetry   `cmd:"" help:"Apply a halted customer's events again."`
+			Retry   parkedRetry   `cmd:"" help:"Apply a halted customer's events again, or --all of them."`
 			Release parkedRelease `cmd:"" help:"Apply a halted customer's events, passing over those that cannot be."`
 		} `cmd:"" help:"Customers that are halted because an event could not be applied."`
 	}
