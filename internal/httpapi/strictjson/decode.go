@@ -3,8 +3,12 @@ package strictjson
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+
+	"github.com/oapi-codegen/nullable"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 )
@@ -25,9 +29,9 @@ func Decode(data []byte, target any) (customer.Violations, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := decoder{faults: faults, faulty: make(map[string]bool, len(faults))}
+	d := decoder{faults: faults}
 	for _, f := range faults {
-		d.faulty[f.Pointer] = true
+		d.mark(f.Pointer)
 	}
 	d.decode("", v, reflect.ValueOf(target).Elem())
 	return d.faults, nil
@@ -35,11 +39,18 @@ func Decode(data []byte, target any) (customer.Violations, error) {
 
 type decoder struct {
 	faults customer.Violations
-	faulty map[string]bool // the pointers of faults
+	faulty map[string]bool // the pointers of faults; nil while there are none
+}
+
+func (d *decoder) mark(pointer string) {
+	if d.faulty == nil {
+		d.faulty = make(map[string]bool)
+	}
+	d.faulty[pointer] = true
 }
 
 func (d *decoder) fault(pointer, code, detail string) {
-	d.faulty[pointer] = true
+	d.mark(pointer)
 	d.faults = append(d.faults, customer.Violation{Pointer: pointer, Code: code, Detail: detail})
 }
 
@@ -60,6 +71,9 @@ func isNullable(t reflect.Type) bool {
 }
 
 func (d *decoder) decode(pointer string, v value, out reflect.Value) {
+	if sound(v, out) {
+		return
+	}
 	switch t := out.Type(); {
 	case isNullable(t):
 		set := reflect.MakeMapWithSize(t, 1)
@@ -139,34 +153,94 @@ func (d *decoder) mapping(pointer string, v value, out reflect.Value) {
 	}
 }
 
-func (d *decoder) structure(pointer string, v value, out reflect.Value) {
-	t := out.Type()
-	given := make(map[string]value, len(v.members))
-	for _, m := range v.members {
-		given[m.name] = m.value
+// sound decodes, without reflection's cost, what most fields are, if there is
+// nothing wrong with it.
+func sound(v value, out reflect.Value) bool {
+	if v.broken {
+		return false
 	}
-	var names []string
-	for i := range t.NumField() {
-		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
-		item, ok := given[name]
-		switch {
-		case ok:
-			d.decode(child(pointer, name), item, out.Field(i))
-			delete(given, name)
-		case !strings.Contains(options, "omitempty") && !d.faulty[child(pointer, name)]: // it may be there, but broken
-			d.fault(child(pointer, name), CodeRequired, "is required")
+	switch out := out.Addr().Interface().(type) {
+	case *nullable.Nullable[string]:
+		if v.kind == kindString {
+			*out = nullable.NewNullableWithValue(v.text)
+			return true
+		}
+	case **[]string:
+		texts := make([]string, len(v.items))
+		for i, item := range v.items {
+			if item.broken || item.kind != kindString {
+				return false
+			}
+			texts[i] = item.text
+		}
+		if v.kind == kindArray {
+			*out = &texts
+			return true
+		}
+	case **map[string]string:
+		texts := make(map[string]string, len(v.members))
+		for _, m := range v.members {
+			if m.value.broken || m.value.kind != kindString {
+				return false
+			}
+			texts[m.name] = m.value.text
+		}
+		if v.kind == kindObject {
+			*out = &texts
+			return true
 		}
 	}
+	return false
+}
+
+// field is what a tag says of a struct's field.
+type field struct {
+	name     string
+	required bool
+}
+
+// fieldsOf keeps what tags say: there are a few types, and they do not change.
+var fieldsOf sync.Map // of []field by reflect.Type
+
+func fields(t reflect.Type) []field {
+	if known, ok := fieldsOf.Load(t); ok {
+		return known.([]field) //nolint:forcetypeassert // nothing else is stored
+	}
+	all := make([]field, t.NumField())
+	for i := range all {
+		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		all[i] = field{name, !strings.Contains(options, "omitempty")}
+	}
+	fieldsOf.Store(t, all)
+	return all
+}
+
+func (d *decoder) structure(pointer string, v value, out reflect.Value) {
+	all := fields(out.Type())
+	found := 0
+	for i, f := range all {
+		at := slices.IndexFunc(v.members, func(m member) bool { return m.name == f.name })
+		switch {
+		case at >= 0:
+			found++
+			d.decode(child(pointer, f.name), v.members[at].value, out.Field(i))
+		case f.required && !d.faulty[child(pointer, f.name)]: // it may be there, but broken
+			d.fault(child(pointer, f.name), CodeRequired, "is required")
+		}
+	}
+	if found == len(v.members) {
+		return
+	}
 	for _, m := range v.members { // in the order of the document
-		if _, unknown := given[m.name]; unknown {
-			d.fault(child(pointer, m.name), CodeUnknownField, unknownDetail(m.name, names))
+		if !slices.ContainsFunc(all, func(f field) bool { return f.name == m.name }) {
+			d.fault(child(pointer, m.name), CodeUnknownField, unknownDetail(m.name, all))
 		}
 	}
 }
 
-func unknownDetail(name string, names []string) string {
-	for _, n := range names {
+func unknownDetail(name string, all []field) string {
+	for _, f := range all {
+		n := f.name
 		if strings.EqualFold(n, name) || strings.EqualFold(strings.ReplaceAll(n, "_", ""), name) {
 			return fmt.Sprintf("is not a field here; names are exact: %q", n)
 		}

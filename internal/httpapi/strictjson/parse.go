@@ -2,6 +2,7 @@ package strictjson
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -147,9 +148,9 @@ func (p *parser) value(pointer string, depth int) (value, error) {
 }
 
 func (p *parser) object(pointer string, depth int) (value, error) {
-	v := value{kind: kindObject}
+	v := value{kind: kindObject, members: make([]member, 0, 4)}
 	p.at++ // {
-	seen := make(map[string]bool)
+	var seen names
 	for first := true; ; first = false {
 		if done, err := p.next('}', first, "a name"); done || err != nil {
 			return v, err
@@ -178,14 +179,33 @@ func (p *parser) object(pointer string, depth int) (value, error) {
 			p.faults = p.faults[:known] // the pointers would be of no use
 			p.fault(pointer, CodeInvalidText, "has a name that "+reason)
 			continue
-		case seen[name]:
+		case seen.had(name, v.members):
 			p.faults = p.faults[:known]
 			p.fault(below, CodeDuplicateField, "is there more than once")
 			continue
 		}
-		seen[name] = true
 		v.members = append(v.members, member{name, item})
 	}
+}
+
+// names tells whether an object's members had a name before. Few are looked
+// through; more get a map, lest a document of nothing but names take for ever.
+type names map[string]bool
+
+func (n *names) had(name string, before []member) bool {
+	const few = 16
+	if len(before) < few {
+		return slices.ContainsFunc(before, func(m member) bool { return m.name == name })
+	}
+	if *n == nil {
+		*n = make(names, 2*few)
+		for _, m := range before {
+			(*n)[m.name] = true
+		}
+	}
+	had := (*n)[name]
+	(*n)[name] = true
+	return had
 }
 
 func (p *parser) array(pointer string, depth int) (value, error) {

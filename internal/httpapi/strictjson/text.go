@@ -13,6 +13,10 @@ func (p *parser) str() (text, reason string, err error) {
 	for p.at < len(p.data) && p.data[p.at] != '"' && p.data[p.at] != '\\' && p.data[p.at] >= 0x20 && p.data[p.at] < utf8.RuneSelf {
 		p.at++
 	}
+	if p.at < len(p.data) && p.data[p.at] == '"' { // as most are
+		p.at++
+		return string(p.data[start : p.at-1]), "", nil
+	}
 	out := append([]byte(nil), p.data[start:p.at]...)
 	for p.at < len(p.data) {
 		switch c := p.data[p.at]; {
