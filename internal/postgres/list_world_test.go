@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +26,7 @@ type listWorld struct {
 	owner    *pgxpool.Pool
 	store    *postgres.ReadModel
 	reader   *postgres.ReadModelReader
+	plain    *pgx.Conn // with the server's own settings, once used
 	position atomic.Int64
 	lanes    [eventlog.DefaultLanes]sync.Mutex
 }
