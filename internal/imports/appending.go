@@ -10,5 +10,5 @@ import (
 // that an import and the requests that people wait for do not queue behind
 // each other.
 func Appending() command.AppenderConfig {
-	return command.AppenderConfig{MaxBatch: 512, InFlight: 2, MaxQueue: 16_384, MaxWait: 10 * time.Second}
+	return command.AppenderConfig{MaxBatch: 2048, InFlight: 2, MaxQueue: 16_384, MaxWait: 10 * time.Second}
 }

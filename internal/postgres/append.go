@@ -47,16 +47,19 @@ func (l *Log) AppendBatch(ctx context.Context, items []eventlog.Append) ([]event
 	if len(items) == 0 {
 		return nil, nil
 	}
-	return l.append(ctx, items)
+	if allNew(items) {
+		return l.appendNew(ctx, items)
+	}
+	return l.append(ctx, items, false)
 }
 
-func (l *Log) append(ctx context.Context, items []eventlog.Append) ([]eventlog.Outcome, error) {
+// append has doubt set when an earlier run may have been committed.
+func (l *Log) append(ctx context.Context, items []eventlog.Append, doubt bool) ([]eventlog.Outcome, error) {
 	args := appendArgs(items)
 	var (
 		outcomes []eventlog.Outcome
 		err      error
-		doubt    bool // an earlier run may have been committed
-		lost     int  // runs in a row that lost their connection
+		lost     int // runs in a row that lost their connection
 	)
 	for run := 1; ; run++ {
 		outcomes, err = l.appendOnce(ctx, items, args)
@@ -69,7 +72,7 @@ func (l *Log) append(ctx context.Context, items []eventlog.Append) ([]eventlog.O
 			}
 			doubt, err = true, errors.New("an earlier attempt has only just ended")
 		case faultData:
-			return l.appendAround(ctx, items, err)
+			return l.appendAround(ctx, items, doubt, err)
 		case faultRace:
 			lost = 0
 		case faultLost:
@@ -102,16 +105,16 @@ func (l *Log) append(ctx context.Context, items []eventlog.Append) ([]eventlog.O
 
 // appendAround finds the items that the database refuses by halving the batch,
 // and commits the others.
-func (l *Log) appendAround(ctx context.Context, items []eventlog.Append, cause error) ([]eventlog.Outcome, error) {
+func (l *Log) appendAround(ctx context.Context, items []eventlog.Append, doubt bool, cause error) ([]eventlog.Outcome, error) {
 	if len(items) == 1 {
 		return []eventlog.Outcome{{Verdict: eventlog.Refused, Err: refusal(cause)}}, nil
 	}
 	half := len(items) / 2
-	first, err := l.append(ctx, items[:half])
+	first, err := l.append(ctx, items[:half], doubt)
 	if err != nil {
 		return nil, err
 	}
-	second, err := l.append(ctx, items[half:])
+	second, err := l.append(ctx, items[half:], doubt)
 	if err != nil {
 		// The first half is committed, so whatever err knows does not hold for all.
 		return nil, fmt.Errorf("%w: second half: %s", eventlog.ErrUnavailable, err.Error())
