@@ -162,23 +162,10 @@ func (r *Relay) lead(ctx context.Context, f Fence, began time.Time) error {
 // work sequences and carries until the term ends, and returns why it could not
 // when it did not even begin.
 func (r *Relay) work(term context.Context, f Fence, end context.CancelCauseFunc) error {
-	carriers := []carrier{newFeed(r.deps, r.cfg, end)}
-	if r.deps.Integration != nil {
-		carriers = append(carriers, newIntegration(r.deps, end))
-	}
-	n, err := r.deps.Sequence.BeginTerm(term, f, r.cfg.Lanes)
+	s, err := r.begin(term, f, end)
 	if err != nil {
 		return err
 	}
-	if n > 0 {
-		r.deps.Logger.WarnContext(term, "sequenced a database that was not sequenced here before", "events", n)
-	}
-	for _, c := range carriers {
-		if err := c.begin(term, f); err != nil {
-			return err
-		}
-	}
-	s := &sequencer{deps: r.deps, cfg: r.cfg, fence: f, end: end, carriers: carriers, head: &r.head}
 	loop := lifecycle.NewLoop("sequencer", r.deps.Logger, s.once)
 	services := []func(context.Context) error{loop.Stop}
 	defer func() {
@@ -186,7 +173,7 @@ func (r *Relay) work(term context.Context, f Fence, end context.CancelCauseFunc)
 			_ = stop(context.WithoutCancel(term))
 		}
 	}()
-	for _, c := range carriers {
+	for _, c := range s.carriers {
 		if err := c.start(term); err != nil {
 			return err
 		}
@@ -199,6 +186,27 @@ func (r *Relay) work(term context.Context, f Fence, end context.CancelCauseFunc)
 	r.epoch.Store(f.Epoch)
 	<-term.Done()
 	return nil
+}
+
+// begin makes what sequences and what carries know where the term begins.
+func (r *Relay) begin(term context.Context, f Fence, end context.CancelCauseFunc) (*sequencer, error) {
+	carriers := []carrier{newFeed(r.deps, r.cfg, end)}
+	if r.deps.Integration != nil {
+		carriers = append(carriers, newIntegration(r.deps, end))
+	}
+	n, err := r.deps.Sequence.BeginTerm(term, f, r.cfg.Lanes)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		r.deps.Logger.WarnContext(term, "sequenced a database that was not sequenced here before", "events", n)
+	}
+	for _, c := range carriers {
+		if err := c.begin(term, f); err != nil {
+			return nil, err
+		}
+	}
+	return &sequencer{deps: r.deps, cfg: r.cfg, fence: f, end: end, carriers: carriers, head: &r.head}, nil
 }
 
 // keepLease renews until the term ends or cannot be known to last. The term

@@ -1,0 +1,101 @@
+package simulation_test
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// storyLength is how many of its last moments a failing run tells.
+const storyLength = 400
+
+// TestSimulation runs SIM_SEEDS seeds from SIM_FIRST on, or the one in SIM_SEED.
+func TestSimulation(t *testing.T) {
+	if seed := number(t, "SIM_SEED", 0); seed > 0 {
+		r := simulate(t, seed, bugNone, storyLength)
+		if r.failed != "" {
+			t.Fatalf("%s\n%s", r.failed, r.story)
+		}
+		return
+	}
+	runs, first := number(t, "SIM_SEEDS", 1000), number(t, "SIM_FIRST", 1)
+	began := time.Now()
+	var (
+		mu    sync.Mutex
+		total counts
+		next  atomic.Uint64
+	)
+	t.Run("seeds", func(t *testing.T) {
+		for range workers {
+			t.Run("worker", func(t *testing.T) {
+				t.Parallel()
+				for {
+					n := next.Add(1) - 1
+					if n >= runs || t.Failed() {
+						return
+					}
+					r := simulate(t, first+n, bugNone, 0)
+					if r.failed != "" {
+						again := simulate(t, first+n, bugNone, storyLength)
+						t.Errorf("%s%s\n\nSIM_SEED=%d go test -run '^TestSimulation$' ./internal/simulation", again.story, r.failed, first+n)
+					}
+					mu.Lock()
+					total.add(r.counts)
+					mu.Unlock()
+				}
+			})
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	t.Logf("%d seeds, %.0f a second\n%s", runs, float64(runs)/time.Since(began).Seconds(), &total)
+	if runs >= 500 {
+		require.Empty(t, total.thin(int(runs)), "too little happened for the runs to show anything") //nolint:gosec // a few
+	}
+}
+
+// workers is how many runs are under way at once.
+const workers = 2
+
+// TestSeedIsOneRun tells that a seed decides everything.
+func TestSeedIsOneRun(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		a, b := simulate(t, seed+1, bugNone, 1<<20), simulate(t, seed+1, bugNone, 1<<20)
+		require.Equal(t, a.story, b.story)
+		require.Equal(t, a.counts, b.counts)
+	}
+}
+
+// TestPlantedBugs tells that the checks can fail: each mistake is found.
+func TestPlantedBugs(t *testing.T) {
+	t.Parallel()
+	const most = 1000
+	for b := bugNone + 1; int(b) <= len(bugNames); b++ {
+		t.Run(bugNames[b], func(t *testing.T) {
+			for seed := uint64(1); seed <= most; seed++ {
+				if r := simulate(t, seed, b, 0); r.failed != "" {
+					t.Logf("found by seed %d: %s", seed, r.failed)
+					return
+				}
+			}
+			t.Errorf("not found by %d seeds", most)
+		})
+	}
+}
+
+func number(t *testing.T, name string, without uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return without
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	require.NoError(t, err, name)
+	return n
+}
