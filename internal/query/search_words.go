@@ -47,7 +47,11 @@ func Words(d customer.Data) []string {
 
 // appendWords adds the words of a text.
 func appendWords(all []string, text string) []string {
-	for token := range strings.FieldsSeq(Fold(text)) {
+	folded := Fold(text)
+	if number, ok := dialled(folded); ok {
+		all = append(all, cut(number, maxWord)) // as it is asked for
+	}
+	for token := range strings.FieldsSeq(folded) {
 		parts := split(token)
 		if len(parts) == 0 {
 			all = append(all, cut(token, maxWord)) // nothing but punctuation
