@@ -385,13 +385,15 @@ type FeedEvent struct {
 
 // FieldChange defines model for FieldChange.
 type FieldChange struct {
+	// Field A field of the document. Elements of collections have one each: `addresses.<id>`, `metadata.<key>`, `consents.<channel>`; `tags` change as
+	// a whole. A suspension's `reason` is a field too.
 	Field string `json:"field"`
 
 	// New The value after; `null` for none.
-	New interface{} `json:"new"`
+	New nullable.Nullable[interface{}] `json:"new"`
 
 	// Old The value before; `null` for none.
-	Old interface{} `json:"old"`
+	Old nullable.Nullable[interface{}] `json:"old"`
 }
 
 // HistoryEvent One event of a customer.
@@ -864,7 +866,7 @@ type GetCustomerParams struct {
 	// Version Answers the customer as it was at this version.
 	Version *Version `form:"version,omitempty" json:"version,omitempty"`
 
-	// AsOf Answers the customer as it was at this time, in RFC 3339; not in the future.
+	// AsOf Answers the customer as it was at this time, in RFC 3339 without leap seconds; not in the future. `updated_at` is always taken.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 
 	// IfNoneMatch Entity tags or `*`; when one names the present version (compared weakly), the answer is 304.
@@ -1360,9 +1362,15 @@ type ClientInterface interface {
 
 	// ExportCustomers Export customers
 	//
-	// Streams every customer that every filter admits, as one consistent snapshot has them, for as long as the client reads: one document a line,
-	// or CSV with a header row if `Accept` likes that better. Cells that a spreadsheet would take for a formula begin with an apostrophe.
-	// An export that cannot go on breaks the connection.
+	// Streams every customer that every filter admits, as one consistent snapshot has them, in order of id, for as long as the client reads: one
+	// document a line, or CSV with a header row if `Accept` likes that better. An export that cannot go on breaks the connection instead of ending
+	// the answer; so does a client that takes nothing for 30 s, and one that needs longer than the process allows (15 min unless set). A process
+	// works on few exports at once (2 unless set) and answers 503 `overloaded` to more. HEAD answers the header of one without making it.
+	//
+	// The columns of CSV are those that `command-api import` takes, and `id`, `version`, `status`, `created_at`, `updated_at` and `consent.<channel>.at`,
+	// which it reads over. Each key of `metadata` has a column; beyond 256 keys there is no CSV (406). A customer with more than one address has a
+	// further row for each, with nothing else but what names the customer. A cell that begins with `=`, `+`, `-`, `@`, tab, CR or LF,
+	// after any apostrophes, has one apostrophe more before it, so that no spreadsheet takes it for a formula.
 	//
 	// Corresponds with GET /v1/customers/export (the `ExportCustomers` operationId).
 	ExportCustomers(ctx context.Context, params *ExportCustomersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1419,6 +1427,8 @@ type ClientInterface interface {
 	//
 	// Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
 	// one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
+	// A version that the customer has not come to, and a time before its registration, are 404; a version that a sent token promises is waited for.
+	// `as_of` answers by the events that the read model has: one on the way with an earlier time changes the answer when it is there.
 	// HEAD answers the same without a body.
 	//
 	// Corresponds with GET /v1/customers/{id} (the `GetCustomer` operationId).
@@ -1621,7 +1631,8 @@ type ClientInterface interface {
 
 	// GetStatus How far the read model is
 	//
-	// Answers how far the read model follows the event log, lane by lane, as the projector last said. An old `heartbeat_at` is itself lag.
+	// Answers how far the read model follows the event log, lane by lane: what is applied now, of what the projector last saw of the log. Once it is
+	// older than 2 s, `heartbeat_at` is itself lag: nobody knows what happened since.
 	// HEAD answers the same without a body.
 	//
 	// Corresponds with GET /v1/status (the `GetStatus` operationId).
@@ -1690,9 +1701,15 @@ func (c *Client) RegisterCustomer(ctx context.Context, params *RegisterCustomerP
 
 // ExportCustomers Export customers
 //
-// Streams every customer that every filter admits, as one consistent snapshot has them, for as long as the client reads: one document a line,
-// or CSV with a header row if `Accept` likes that better. Cells that a spreadsheet would take for a formula begin with an apostrophe.
-// An export that cannot go on breaks the connection.
+// Streams every customer that every filter admits, as one consistent snapshot has them, in order of id, for as long as the client reads: one
+// document a line, or CSV with a header row if `Accept` likes that better. An export that cannot go on breaks the connection instead of ending
+// the answer; so does a client that takes nothing for 30 s, and one that needs longer than the process allows (15 min unless set). A process
+// works on few exports at once (2 unless set) and answers 503 `overloaded` to more. HEAD answers the header of one without making it.
+//
+// The columns of CSV are those that `command-api import` takes, and `id`, `version`, `status`, `created_at`, `updated_at` and `consent.<channel>.at`,
+// which it reads over. Each key of `metadata` has a column; beyond 256 keys there is no CSV (406). A customer with more than one address has a
+// further row for each, with nothing else but what names the customer. A cell that begins with `=`, `+`, `-`, `@`, tab, CR or LF,
+// after any apostrophes, has one apostrophe more before it, so that no spreadsheet takes it for a formula.
 //
 // Corresponds with GET /v1/customers/export (the `ExportCustomers` operationId).
 func (c *Client) ExportCustomers(ctx context.Context, params *ExportCustomersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1799,6 +1816,8 @@ func (c *Client) DeleteCustomer(ctx context.Context, id CustomerID, params *Dele
 //
 // Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
 // one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
+// A version that the customer has not come to, and a time before its registration, are 404; a version that a sent token promises is waited for.
+// `as_of` answers by the events that the read model has: one on the way with an earlier time changes the answer when it is there.
 // HEAD answers the same without a body.
 //
 // Corresponds with GET /v1/customers/{id} (the `GetCustomer` operationId).
@@ -2221,7 +2240,8 @@ func (c *Client) GetEvents(ctx context.Context, params *GetEventsParams, reqEdit
 
 // GetStatus How far the read model is
 //
-// Answers how far the read model follows the event log, lane by lane, as the projector last said. An old `heartbeat_at` is itself lag.
+// Answers how far the read model follows the event log, lane by lane: what is applied now, of what the projector last saw of the log. Once it is
+// older than 2 s, `heartbeat_at` is itself lag: nobody knows what happened since.
 // HEAD answers the same without a body.
 //
 // Corresponds with GET /v1/status (the `GetStatus` operationId).
@@ -5059,9 +5079,15 @@ type ClientWithResponsesInterface interface {
 
 	// ExportCustomersWithResponse Export customers
 	//
-	// Streams every customer that every filter admits, as one consistent snapshot has them, for as long as the client reads: one document a line,
-	// or CSV with a header row if `Accept` likes that better. Cells that a spreadsheet would take for a formula begin with an apostrophe.
-	// An export that cannot go on breaks the connection.
+	// Streams every customer that every filter admits, as one consistent snapshot has them, in order of id, for as long as the client reads: one
+	// document a line, or CSV with a header row if `Accept` likes that better. An export that cannot go on breaks the connection instead of ending
+	// the answer; so does a client that takes nothing for 30 s, and one that needs longer than the process allows (15 min unless set). A process
+	// works on few exports at once (2 unless set) and answers 503 `overloaded` to more. HEAD answers the header of one without making it.
+	//
+	// The columns of CSV are those that `command-api import` takes, and `id`, `version`, `status`, `created_at`, `updated_at` and `consent.<channel>.at`,
+	// which it reads over. Each key of `metadata` has a column; beyond 256 keys there is no CSV (406). A customer with more than one address has a
+	// further row for each, with nothing else but what names the customer. A cell that begins with `=`, `+`, `-`, `@`, tab, CR or LF,
+	// after any apostrophes, has one apostrophe more before it, so that no spreadsheet takes it for a formula.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5122,6 +5148,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
 	// one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
+	// A version that the customer has not come to, and a time before its registration, are 404; a version that a sent token promises is waited for.
+	// `as_of` answers by the events that the read model has: one on the way with an earlier time changes the answer when it is there.
 	// HEAD answers the same without a body.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5342,7 +5370,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetStatusWithResponse How far the read model is
 	//
-	// Answers how far the read model follows the event log, lane by lane, as the projector last said. An old `heartbeat_at` is itself lag.
+	// Answers how far the read model follows the event log, lane by lane: what is applied now, of what the projector last saw of the log. Once it is
+	// older than 2 s, `heartbeat_at` is itself lag: nobody knows what happened since.
 	// HEAD answers the same without a body.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -9008,9 +9037,15 @@ func (c *ClientWithResponses) RegisterCustomerWithResponse(ctx context.Context, 
 
 // ExportCustomersWithResponse Export customers
 //
-// Streams every customer that every filter admits, as one consistent snapshot has them, for as long as the client reads: one document a line,
-// or CSV with a header row if `Accept` likes that better. Cells that a spreadsheet would take for a formula begin with an apostrophe.
-// An export that cannot go on breaks the connection.
+// Streams every customer that every filter admits, as one consistent snapshot has them, in order of id, for as long as the client reads: one
+// document a line, or CSV with a header row if `Accept` likes that better. An export that cannot go on breaks the connection instead of ending
+// the answer; so does a client that takes nothing for 30 s, and one that needs longer than the process allows (15 min unless set). A process
+// works on few exports at once (2 unless set) and answers 503 `overloaded` to more. HEAD answers the header of one without making it.
+//
+// The columns of CSV are those that `command-api import` takes, and `id`, `version`, `status`, `created_at`, `updated_at` and `consent.<channel>.at`,
+// which it reads over. Each key of `metadata` has a column; beyond 256 keys there is no CSV (406). A customer with more than one address has a
+// further row for each, with nothing else but what names the customer. A cell that begins with `=`, `+`, `-`, `@`, tab, CR or LF,
+// after any apostrophes, has one apostrophe more before it, so that no spreadsheet takes it for a formula.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9101,6 +9136,8 @@ func (c *ClientWithResponses) DeleteCustomerWithResponse(ctx context.Context, id
 //
 // Answers the customer as the read model has it, never older than any `Consistency-Token` sent along. With `version` or `as_of`,
 // one of them, it answers the customer as it was then, without a token; that of a deleted one stays readable, that of an erased one does not.
+// A version that the customer has not come to, and a time before its registration, are 404; a version that a sent token promises is waited for.
+// `as_of` answers by the events that the read model has: one on the way with an earlier time changes the answer when it is there.
 // HEAD answers the same without a body.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9453,7 +9490,8 @@ func (c *ClientWithResponses) GetEventsWithResponse(ctx context.Context, params 
 
 // GetStatusWithResponse How far the read model is
 //
-// Answers how far the read model follows the event log, lane by lane, as the projector last said. An old `heartbeat_at` is itself lag.
+// Answers how far the read model follows the event log, lane by lane: what is applied now, of what the projector last saw of the log. Once it is
+// older than 2 s, `heartbeat_at` is itself lag: nobody knows what happened since.
 // HEAD answers the same without a body.
 //
 // Returns a wrapper object for the known response body format(s).

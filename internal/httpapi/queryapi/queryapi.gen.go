@@ -303,13 +303,15 @@ type FeedEvent struct {
 
 // FieldChange defines model for FieldChange.
 type FieldChange struct {
+	// Field A field of the document. Elements of collections have one each: `addresses.<id>`, `metadata.<key>`, `consents.<channel>`; `tags` change as
+	// a whole. A suspension's `reason` is a field too.
 	Field string `json:"field"`
 
 	// New The value after; `null` for none.
-	New interface{} `json:"new"`
+	New nullable.Nullable[interface{}] `json:"new"`
 
 	// Old The value before; `null` for none.
-	Old interface{} `json:"old"`
+	Old nullable.Nullable[interface{}] `json:"old"`
 }
 
 // HistoryEvent One event of a customer.
@@ -635,7 +637,7 @@ type GetCustomerParams struct {
 	// Version Answers the customer as it was at this version.
 	Version *Version `form:"version,omitempty" json:"version,omitempty"`
 
-	// AsOf Answers the customer as it was at this time, in RFC 3339; not in the future.
+	// AsOf Answers the customer as it was at this time, in RFC 3339 without leap seconds; not in the future. `updated_at` is always taken.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
 
 	// IfNoneMatch Entity tags or `*`; when one names the present version (compared weakly), the answer is 304.
