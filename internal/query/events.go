@@ -112,9 +112,10 @@ type Feed struct {
 	base      eventlog.Position // the position before the first that is kept
 	kept      []FeedItem        // consecutive; never written to once it is in
 	news      chan struct{}     // closed and replaced whenever there is something new
-	ending    chan struct{}     // closed when following ends
-	ended     bool
-	rest      time.Duration // after the last look; the watch loop's own
+	rest      time.Duration     // after the last look; the watch loop's own
+
+	ending       context.Context // ends when following does
+	endFollowing context.CancelFunc
 
 	stopPolls context.CancelFunc
 	polling   sync.WaitGroup
@@ -130,9 +131,10 @@ func NewFeed(reader FeedReader, lag func() time.Duration, log *slog.Logger, c Fe
 		return nil, err
 	}
 	w := newWaiters(c.MaxWaiters)
+	ending, endFollowing := context.WithCancel(context.Background())
 	f := &Feed{
 		reader: reader, lag: lag, log: log, cfg: c, waiters: w, past: semaphore.NewWeighted(historians),
-		news: make(chan struct{}), ending: make(chan struct{}),
+		news: make(chan struct{}), ending: ending, endFollowing: endFollowing,
 		poller: &poller{
 			reader: feedVersions{reader}, waiters: w, log: log, timeout: c.ReadTimeout,
 			floor: c.PollFloor / 2, ceiling: c.PollCeiling, poke: make(chan struct{}, 1),
@@ -178,14 +180,7 @@ func (f *Feed) Stop(ctx context.Context) error {
 }
 
 // EndFollowing sends every follower away and takes no more.
-func (f *Feed) EndFollowing() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.ended {
-		f.ended = true
-		close(f.ending)
-	}
-}
+func (f *Feed) EndFollowing() { f.endFollowing() }
 
 // Await returns once the feed has every customer that tokens name at least at
 // the version named. Its errors are Service.Get's.

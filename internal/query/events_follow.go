@@ -22,7 +22,7 @@ func (f *Feed) Follow(after eventlog.Position) (*Follower, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case f.ended:
+	case f.ending.Err() != nil:
 		return nil, ErrFollowingEnds
 	case f.followers >= f.cfg.MaxFollowers:
 		return nil, ErrOverloaded
@@ -50,6 +50,10 @@ func (o *Follower) Close() {
 	})
 }
 
+// OnEnd has fn called, in a goroutine of its own, when the process sends its
+// followers away; stop takes that back, unless fn has begun.
+func (o *Follower) OnEnd(fn func()) (stop func() bool) { return context.AfterFunc(o.feed.ending, fn) }
+
 // Next waits for events behind the last that was handed out and returns them:
 // each position once, in order, whether they come from the past or are new. It
 // ends with ctx, or with ErrFollowingEnds.
@@ -67,7 +71,7 @@ func (o *Follower) Next(ctx context.Context) ([]FeedItem, error) {
 			return items, nil
 		}
 		select {
-		case <-o.feed.ending:
+		case <-o.feed.ending.Done():
 			return nil, ErrFollowingEnds
 		case <-ctx.Done():
 			return nil, ctx.Err()

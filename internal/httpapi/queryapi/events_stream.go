@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/ebrahem-outlook/customer-service/api"
@@ -23,6 +24,8 @@ const (
 	// streamPatience is how long a client has to take what was written before it
 	// is cut off. It comes back to where it was by Last-Event-ID.
 	streamPatience = 10 * time.Second
+	// streamHurry is the same while the process stops.
+	streamHurry = time.Second
 	// Clients that were cut off together come back over a second or two, not at
 	// once.
 	retryFloor, retrySpread = 1000, 1500 // ms
@@ -75,10 +78,12 @@ func (a *eventStream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("stream events: %w", err)
 	}
+	limit := &writeLimit{conn: conn}
+	defer a.follower.OnEnd(limit.hurry)()
 	w.WriteHeader(http.StatusOK)
 	var buf bytes.Buffer
 	send := func() error {
-		if err := conn.SetWriteDeadline(time.Now().Add(streamPatience)); err != nil {
+		if err := limit.begin(); err != nil {
 			return err
 		}
 		if _, err := w.Write(buf.Bytes()); err != nil {
@@ -108,6 +113,31 @@ func (a *eventStream) VisitGetEventsResponse(w http.ResponseWriter) error {
 			buf.WriteString("\n\n")
 		}
 	}
+}
+
+// writeLimit is how long the write under way may take: less once the process
+// stops, for it waits for its streams.
+type writeLimit struct {
+	mu    sync.Mutex
+	conn  *http.ResponseController
+	ended bool
+}
+
+func (l *writeLimit) begin() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	patience := streamPatience
+	if l.ended {
+		patience = streamHurry
+	}
+	return l.conn.SetWriteDeadline(time.Now().Add(patience))
+}
+
+func (l *writeLimit) hurry() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	_ = l.conn.SetWriteDeadline(time.Now().Add(streamHurry))
 }
 
 func (a *eventStream) next() ([]query.FeedItem, error) {
