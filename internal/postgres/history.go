@@ -64,7 +64,9 @@ func (r *ReadModelReader) History(
 // The time of a customer's events rises with their version, so a time is found
 // by halving: an index on it would cost every event a write that hardly anybody
 // reads. The keyframe is at most 31 rows before the version, except in what was
-// written before there were any. The present version needs neither.
+// written before there were any; the range keeps a plan that is made for no
+// version in particular from looking at all of them: 21 ms in the middle of
+// 100,000 events, not 0.2. The present version needs neither.
 const selectPast = `
 WITH RECURSIVE present AS MATERIALIZED (
     SELECT version, status, updated_at, document FROM readmodel.documents WHERE customer_id = $1),
@@ -81,9 +83,10 @@ target AS MATERIALIZED (
     SELECT CASE WHEN $3::timestamptz IS NULL THEN $2::bigint ELSE (SELECT low FROM halves WHERE low = high) END AS version),
 frame AS MATERIALIZED (
     SELECT coalesce((
-           SELECT h.version FROM readmodel.history h
-            WHERE h.customer_id = $1 AND h.version <= target.version AND h.keyframe IS NOT NULL
-            ORDER BY h.version DESC LIMIT 1), 1) AS version
+           SELECT max(h.version) FROM readmodel.history h
+            WHERE h.customer_id = $1 AND h.version BETWEEN target.version - 63 AND target.version AND h.keyframe IS NOT NULL), (
+           SELECT max(h.version) FROM readmodel.history h
+            WHERE h.customer_id = $1 AND h.version <= target.version - 64 AND h.keyframe IS NOT NULL), 1) AS version
       FROM present, target WHERE target.version < present.version AND present.status <> 'erased')
 SELECT present.version, present.status, present.updated_at, target.version,
        CASE WHEN target.version = present.version AND present.status <> 'erased' THEN present.document END,
