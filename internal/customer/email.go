@@ -100,6 +100,13 @@ func isAtext(r rune) bool {
 // asciiHost is a domain as DNS has it, if it is one. The mapping is UTS 46's
 // for looking names up, non-transitional, so that it is also what browsers do.
 func asciiHost(domain string) (string, bool) {
+	if plainHost(domain) {
+		return domain, true
+	}
+	return mappedHost(domain)
+}
+
+func mappedHost(domain string) (string, bool) {
 	// idna takes the root's empty label, and a last label of digits, which
 	// would be an IPv4 address.
 	host, err := idna.New(
@@ -115,4 +122,35 @@ func asciiHost(domain string) (string, bool) {
 		return "", false
 	}
 	return host, true
+}
+
+// plainHost tells the domains that asciiHost takes as they are without asking
+// idna, which is nearly all there are: lower-case ASCII labels with single
+// hyphens inside, the last one beginning with a letter. Of others it tells
+// nothing.
+func plainHost(domain string) bool {
+	const mostLabel, mostDomain = 63, 253
+	dots, label := 0, 0 // label is how long the present one is
+	begin := byte('0')  // of the present one
+	for i := range len(domain) {
+		switch c := domain[i]; {
+		case (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'):
+			if label == 0 {
+				begin = c
+			}
+			label++
+		case label == 0 || domain[i-1] == '-': // empty, or beginning or ending with a hyphen
+			return false
+		case c == '-':
+			label++
+		case c == '.':
+			dots, label = dots+1, 0
+		default:
+			return false
+		}
+		if label > mostLabel {
+			return false
+		}
+	}
+	return dots > 0 && label > 0 && begin >= 'a' && domain[len(domain)-1] != '-' && len(domain) <= mostDomain
 }

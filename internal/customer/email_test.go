@@ -1,6 +1,7 @@
 package customer
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode"
@@ -129,5 +130,37 @@ func TestFoldCaseIsBlindToCase(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestPlainHostsAreTakenAsTheyAre holds the short cut to what idna says, with
+// domains of the letters that matter, many of them wrong.
+func TestPlainHostsAreTakenAsTheyAre(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // the same domains each time
+	long := strings.Repeat("a", 63)
+	domains := []string{
+		"", ".", "a", "a.b", "example.com", "a.b.", ".a.b", "a..b", "a-b.c", "-a.b", "a-.b", "a.b-", "a.-b", "ab--c.d", "a--b.c", "xn--a.b", "xn--mnchen-3ya.de",
+		"1.2", "a.1", "a.1a", "1a.b1", "A.b", long + ".de", "a" + long + ".de", "x." + long, long + "." + long + "." + long + "." + long[:61], long + "." + long + "." + long + "." + long[:62],
+	}
+	for range 50_000 {
+		text := make([]byte, 1+random.IntN(9))
+		for i := range text {
+			text[i] = "abz019-..nx"[random.IntN(11)]
+		}
+		domains = append(domains, string(text))
+	}
+	plain := 0
+	for _, domain := range domains {
+		if !plainHost(domain) {
+			continue
+		}
+		plain++
+		if host, ok := mappedHost(domain); !ok || host != domain {
+			t.Errorf("%q is plain, and for idna %q, %t", domain, host, ok)
+		}
+	}
+	if plain < 1000 || !plainHost("example.com") {
+		t.Errorf("only %d plain domains", plain)
 	}
 }

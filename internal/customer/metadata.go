@@ -69,5 +69,8 @@ func ParseMetadata(in map[string]string) (map[string]string, error) {
 	if err := broken.Err(); err != nil {
 		return nil, err
 	}
-	return cloneMap(out), nil
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return out, nil
 }

@@ -62,6 +62,9 @@ func (s State) Register(r Registration, now time.Time) ([]Event, error) {
 	}}, nil
 }
 
+// Check tells, as Violations, what Register would find wrong with r.
+func (r Registration) Check() error { return r.violations(sortedTags(r.Tags)).Err() }
+
 func (r Registration) violations(tags []Tag) Violations {
 	var broken Violations
 	if r.FirstName == "" && r.LastName == "" {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	validation "github.com/go-ozzo/ozzo-validation/v4"
 	"github.com/google/uuid"
@@ -58,8 +57,7 @@ func registration(in *Registration, shape customer.Violations) (customer.Registr
 	))
 	// The rules that span fields are the domain's too; it is asked as if the
 	// rest were right, and not heard where something is wrong already.
-	_, err := customer.State{}.Register(out, time.Now())
-	spanning, _ := errors.AsType[customer.Violations](err)
+	spanning, _ := errors.AsType[customer.Violations](out.Check())
 	for _, v := range spanning {
 		under := func(f customer.Violation) bool {
 			return f.Pointer == v.Pointer || strings.HasPrefix(f.Pointer, v.Pointer+"/") ||
