@@ -70,8 +70,19 @@ func newApp(ctx context.Context, c config.ProjectorServe, log *slog.Logger) (*ap
 	server := httpapi.NewServer(api, log, httpapi.ServerConfig{Addr: string(c.Addr), DrainTimeout: c.DrainTimeout.Value})
 	return &app{server: server, services: []lifecycle.Service{
 		process.OnStop(func() error { p.close(); return nil }),
-		p.projector, router, health, server,
+		p.projector, lists(p.store, log), router, health, server,
 	}}, nil
+}
+
+// lists completes the lists with who was projected before there were any.
+func lists(store *postgres.ReadModel, log *slog.Logger) *lifecycle.Loop {
+	return lifecycle.NewLoop("complete lists", log, func(ctx context.Context) (time.Duration, error) {
+		filled, err := store.CompleteListing(ctx)
+		if filled > 0 {
+			log.InfoContext(ctx, "customers listed that were projected earlier", "customers", filled)
+		}
+		return time.Minute, err
+	})
 }
 
 // parts are what projecting needs apart from the broker.

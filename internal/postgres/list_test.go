@@ -124,3 +124,30 @@ func ids(docs []query.Document) []customer.ID {
 	}
 	return all
 }
+
+func TestWhoWasProjectedBeforeThereWereListsIsListed(t *testing.T) {
+	t.Parallel()
+	w := newListWorld(t)
+	var people []*customer.Data
+	for i := range 1200 {
+		p := person("Ada", "Lovelace", fmt.Sprintf("p%d@example.com", i))
+		if i%3 == 0 {
+			p.Status = customer.StatusDeleted
+		}
+		people = append(people, p)
+	}
+	w.put(people...)
+	_, err := w.owner.Exec(t.Context(), `TRUNCATE readmodel.listing; UPDATE readmodel.listing_state SET complete = false`)
+	require.NoError(t, err)
+	w.put(people[0], people[1]) // by this release
+	filled, err := w.store.CompleteListing(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 799, filled)
+	complete, err := w.reader.Complete(t.Context())
+	require.NoError(t, err)
+	require.True(t, complete)
+	require.Len(t, w.all(query.PageRequest{Filter: query.Filter{Terms: terms(t, "lovelace")}, Limit: 100}), 800)
+	filled, err = w.store.CompleteListing(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, filled)
+}
