@@ -175,6 +175,15 @@ func TestIntegrationBeginsBehindWhatWasThereAtTheMigration(t *testing.T) {
 	require.Equal(t, eventlog.Position(5), s.await(t, 2)[0].Position)
 }
 
+func TestTellingNeedsBothEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.deps(w.publisher(w.cfg))
+	d.Notices = postgres.NewLog(w.pool)
+	_, err := relay.New(d, relay.Config{Holder: "x"})
+	require.ErrorContains(t, err, "one is missing")
+}
+
 // BenchmarkIntegration carries a backlog to a queue that stores it as the
 // service's own does.
 func BenchmarkIntegration(b *testing.B) {
