@@ -20,7 +20,7 @@ const (
 	// KEYS[1] key; ARGV lease, milliseconds.
 	leaseScript = `
 local have = redis.pcall('GET', KEYS[1])
-if type(have) == 'string' and (string.match(have, '^1:%d+:[asde]:') or string.match(have, '^L:')) then return 0 end
+if type(have) == 'string' and (string.match(have, '^1:%d+:[asden]:') or string.match(have, '^L:')) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`
 

@@ -35,6 +35,8 @@ func letter(s customer.Status) byte {
 		return 'd'
 	case customer.StatusErased:
 		return 'e'
+	case customer.StatusNone:
+		return 'n' // its registration was passed over: nobody, at a version like others
 	default:
 		return 0
 	}
@@ -87,7 +89,7 @@ func decode(id customer.ID, b []byte) (query.Entry, error) {
 	state, body := rest[0], rest[11:]
 	e := query.Entry{Version: customer.Version(version), Status: status(state)}
 	sum, err := strconv.ParseUint(string(rest[2:10]), 16, 32)
-	if err != nil || e.Status == customer.StatusNone || uint32(sum) != checksum(id, e.Version, state, body) || e.Live() != (len(body) > 0) { //nolint:gosec // 32 bits were parsed
+	if err != nil || letter(e.Status) != state || uint32(sum) != checksum(id, e.Version, state, body) || e.Live() != (len(body) > 0) { //nolint:gosec // 32 bits were parsed
 		return query.Entry{}, errForeignValue
 	}
 	if e.Live() {
