@@ -22,7 +22,7 @@ func BenchmarkApply(b *testing.B) {
 				applied := 0
 				for b.Loop() {
 					b.StopTimer()
-					w.exec(`TRUNCATE readmodel.documents, readmodel.history, readmodel.checkpoints`)
+					w.exec(`TRUNCATE readmodel.documents, readmodel.listing, readmodel.history, readmodel.checkpoints`)
 					p := w.projector()
 					if err := p.Start(w.ctx); err != nil {
 						b.Fatal(err)
