@@ -91,8 +91,9 @@ type Config struct {
 	// BatchBytes bounds the text of a batch. Default 1 MiB.
 	BatchBytes int
 	// InFlight is how many batches are under way, or wait for their results to
-	// be taken. Default 4. The Appender behind Customers must let Batch ×
-	// InFlight commands queue, or lines will be pausing for each other.
+	// be taken. Default 16, so that commits are large. The Appender behind
+	// Customers must let Batch × InFlight commands queue, or lines will be
+	// pausing for each other.
 	InFlight int
 	// Patience is how long a line is tried again while the log is overloaded or
 	// unavailable, before the whole import ends. Default 30 s.
@@ -110,7 +111,7 @@ func (c *Config) fill() error {
 		c.BatchBytes = 1 << 20
 	}
 	if c.InFlight == 0 {
-		c.InFlight = 4
+		c.InFlight = 16
 	}
 	if c.Patience == 0 {
 		c.Patience = 30 * time.Second
