@@ -57,7 +57,7 @@ func (m *ReadModel) Compare(
 		others := []customer.ID{}
 		err = want(have, parked, func(w projection.Wanted) error {
 			others = append(others, w.Others...)
-			return copyDelta(ctx, tx, "pg_temp", wantPrefix, w.Delta)
+			return copyDelta(ctx, tx, comparedTables(), "pg_temp", wantPrefix, w.Delta)
 		})
 		if err != nil {
 			return err
@@ -84,7 +84,7 @@ func (m *ReadModel) Compare(
 }
 
 func comparedTables() []table {
-	return slices.DeleteFunc(derivedTables(), func(t table) bool { return t.rows == nil })
+	return slices.DeleteFunc(derivedTables(), func(t table) bool { return t.uncompared })
 }
 
 func (m *ReadModel) standings(

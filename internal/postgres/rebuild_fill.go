@@ -31,7 +31,7 @@ func (r *Rebuild) Fill(ctx context.Context, p projection.Part, from func(write f
 		if _, err := tx.Exec(ctx, fillSession); err != nil {
 			return err
 		}
-		events, err := from(func(d projection.Delta) error { return copyDelta(ctx, tx, nextSchema, "", d) })
+		events, err := from(func(d projection.Delta) error { return copyDelta(ctx, tx, derivedTables(), nextSchema, "", d) })
 		if err != nil {
 			return err
 		}
@@ -60,12 +60,9 @@ func (r *Rebuild) Fill(ctx context.Context, p projection.Part, from func(write f
 
 // copyDelta writes d into tables of a schema whose names begin with prefix, and
 // leaves the transaction as it was if they refuse.
-func copyDelta(ctx context.Context, tx pgx.Tx, schema, prefix string, d projection.Delta) error {
+func copyDelta(ctx context.Context, tx pgx.Tx, tables []table, schema, prefix string, d projection.Delta) error {
 	return pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
-		for _, t := range derivedTables() {
-			if t.rows == nil {
-				continue
-			}
+		for _, t := range tables {
 			rows, err := t.rows(d)
 			if err != nil {
 				return err
@@ -121,6 +118,17 @@ func historyRows(d projection.Delta) ([][]any, error) {
 		all[i] = []any{
 			[16]byte(h.CustomerID), int64(h.Version), int64(h.Position), h.Type, h.At, orNull(h.Actor), orNull(h.CorrelationID),
 			changes, jsonOrNull(h.Keyframe),
+		}
+	}
+	return all, nil
+}
+
+// parkedRows is d as upsertParked would write it.
+func parkedRows(d projection.Delta) ([][]any, error) {
+	all := make([][]any, len(d.Park))
+	for i, p := range d.Park {
+		all[i] = []any{
+			[16]byte(p.CustomerID), int16(p.Lane), int64(p.Position), int64(p.Version), int64(p.LastVersion), p.Type, p.Reason, int32(p.Attempts), //nolint:gosec // small
 		}
 	}
 	return all, nil

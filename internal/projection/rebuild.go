@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -286,7 +287,7 @@ func (r *Rebuild) check(ctx context.Context) error {
 func (r *Rebuild) change(ctx context.Context) error {
 	deadline := time.Now().Add(switchPatience)
 	for attempt := 1; ; attempt++ {
-		if err := r.catchUp(ctx); err != nil {
+		if err := errors.Join(r.catchUp(ctx), r.letGo(ctx)); err != nil {
 			return err
 		}
 		r.enter(PhaseSwitching, 0, 0)
@@ -305,6 +306,26 @@ func (r *Rebuild) change(ctx context.Context) error {
 		case <-time.After(switchPause):
 		}
 	}
+}
+
+// letGo releases whom an operator released since the parts were read.
+func (r *Rebuild) letGo(ctx context.Context) (err error) {
+	if r.passed, err = r.next.PassedOver(ctx); err != nil || len(r.passed) == 0 {
+		return err
+	}
+	parked, err := r.p.Parked(ctx)
+	if err != nil {
+		return err
+	}
+	for _, one := range parked {
+		if !slices.Contains(r.passed[one.CustomerID], one.Version) {
+			continue
+		}
+		if _, err := r.p.letGo(ctx, one.CustomerID, r.markPassedOver); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reach brings every lane at least to where another generation's is.

@@ -103,25 +103,19 @@ func (r *Rebuild) fillChunk(ctx context.Context, events []opened, write func(Del
 			return err
 		}
 		err := write(d)
-		if !errors.Is(err, ErrRejected) {
-			return err
+		// As much of the customer as they take.
+		for from := len(own) - 1; errors.Is(err, ErrRejected) && from >= 0; from-- {
+			if own[from].poison == "" {
+				own[from].poison = "read model refuses the values"
+			}
+			d = Delta{}
+			if err := d.foldWhole(id, len(r.p.lanes), own); err != nil {
+				return err
+			}
+			err = write(d)
 		}
-		refuse(own)
-		d = Delta{}
-		if err := d.foldWhole(id, len(r.p.lanes), own); err != nil {
-			return err
-		}
-		return write(d)
+		return err
 	})
-}
-
-// refuse makes events ones whose values the read model does not hold.
-func refuse(events []opened) {
-	for i := range events {
-		if events[i].poison == "" {
-			events[i].poison = "read model refuses the values"
-		}
-	}
 }
 
 // foldWhole adds a customer's events, from its first on.
