@@ -46,9 +46,12 @@ func (r *Relay) Begin(ctx context.Context, f Fence, began time.Time) (*Term, err
 	return t, nil
 }
 
-// Keep renews the lease until the term ends. A caller goes on under the term's
-// context: what is under way ends with it.
+// Keep renews the lease until the term ends. What is under way when that happens
+// is to end too.
 func (t *Term) Keep() { t.end(t.relay.keepLease(t.ctx, t.fence, t.began)) }
+
+// End ends the term. The lease may be released once Keep has returned.
+func (t *Term) End() { t.end(nil) }
 
 // Context is the term's; its cause says why the term ended.
 func (t *Term) Context() context.Context { return t.ctx }

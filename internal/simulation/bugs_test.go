@@ -29,3 +29,27 @@ var bugNames = map[bug]string{
 	bugSameRunID: "restart unnoticed", bugNoAnnouncements: "no announcements",
 	bugRenewWithoutLocks: "epoch begins without the lanes' locks", bugFeedWithoutLock: "event feed without its lock",
 }
+
+// provoke makes a run one that a mistake is likely to show in: most of them
+// need one thing to be slow, or one kind of fault to be frequent.
+func (b bug) provoke(s *scenario) {
+	often := func(faulty, kind int) { s.faulty, s.faults[kind] = faulty, 12 }
+	switch b {
+	case bugIdentityCursor:
+		s.slow = "append.commit"
+	case bugTransactionOrder:
+		s.slow = "tick.snapshot"
+	case bugIgnorePrevious:
+		often(40, faultQueue)
+	case bugLastWriteWins:
+		s.slow = "cache.store"
+	case bugFillWithoutLease:
+		s.slow = "cache.fill"
+	case bugSameRunID:
+		often(8, faultCache)
+	case bugRenewWithoutLocks:
+		s.slow = "tx.commit"
+		often(8, faultCache)
+	case bugNone, bugNoConfirms, bugAckFirst, bugCheckpointOutside, bugSkipUnknown, bugNoAnnouncements, bugFeedWithoutLock:
+	}
+}

@@ -31,7 +31,7 @@ func (c *counts) all() []counted {
 	return []counted{
 		{"steps", &c.steps, 500_000},
 		{"events sequenced", &c.sequenced, 15_000},
-		{"sequenced after one with a higher id", &c.late, 500},
+		{"sequenced after one with a higher id", &c.late, 60},
 		{"differences worked off in parts", &c.parts, 500},
 		{"version conflicts", &c.conflicts, 300},
 		{"transactions rolled back", &c.rollbacks, 300},
@@ -42,7 +42,7 @@ func (c *counts) all() []counted {
 		{"messages published again", &c.repeated, 500},
 		{"messages redelivered", &c.redelivered, 500},
 		{"messages doubled", &c.duplicated, 100},
-		{"queues shuffled", &c.shuffled, 100},
+		{"queues shuffled", &c.shuffled, 50},
 		{"messages lost in the broker", &c.purged, 200},
 		{"consumers moved", &c.moves, 300},
 		{"processes that died", &c.crashes, 1000},

@@ -53,7 +53,6 @@ type person struct {
 	id      customer.ID
 	key     privacy.SubjectKey
 	wrapped eventlog.WrappedKey
-	busy    bool
 	known   customer.Version // a version that somebody was answered
 	docs    [][]byte         // by version, nil where nobody is shown a document
 	states  []customer.Data
@@ -120,6 +119,9 @@ func (l *life) write(ctx context.Context, p *proc) error {
 			return err
 		}
 		t.lock(one.id)
+		if rnd.IntN(3) == 0 {
+			loaded[i] = w.log.streams[one.id] // it decides in its transaction, which has begun long ago
+		}
 	}
 	type change struct {
 		p      *person

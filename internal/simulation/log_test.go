@@ -92,7 +92,6 @@ type tx struct {
 	l      *log
 	xid    int64
 	locked []customer.ID
-	first  int // of its rows; -1 while it has none
 	rows   []int
 	over   bool
 }

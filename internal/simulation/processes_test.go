@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -30,6 +31,8 @@ type leader struct {
 	port  seqPort
 	fence relay.Fence
 	term  *relay.Term
+	keep  func()        // starts once the term has begun
+	kept  chan struct{} // closed when the lease is not renewed any more
 }
 
 func (w *world) leader(p *proc) parts {
@@ -49,12 +52,15 @@ func (w *world) leader(p *proc) parts {
 	loops := []*loop{
 		{name: "acquire", once: l.acquire, ready: func() bool { return l.term == nil }},
 		{name: "resign", once: l.resign, ready: func() bool { return l.term != nil && (!leading() || w.faults && w.rnd.IntN(40) == 0) }},
+		{name: "lease", once: l.renew, ready: func() bool { return l.keep != nil }},
 		{name: "sequence", once: l.step(func(t *relay.Term) relay.Step { return t.Sequence }), ready: leading},
 		{name: "tell", once: l.step(func(t *relay.Term) relay.Step { return t.Integration }), ready: leading},
 	}
 	for lane := range w.cfg.lanes {
-		loops = append(loops, &loop{name: eventlog.FeedTopic(eventlog.Lane(lane)), ready: leading, //nolint:gosec // a handful
-			once: l.step(func(t *relay.Term) relay.Step { return t.Lanes[lane] })})
+		loops = append(loops, &loop{
+			name: eventlog.FeedTopic(eventlog.Lane(lane)), ready: leading, //nolint:gosec // a handful
+			once: l.step(func(t *relay.Term) relay.Step { return t.Lanes[lane] }),
+		})
 	}
 	return parts{loops: loops}
 }
@@ -70,28 +76,38 @@ func (l *leader) acquire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.fence, l.term = f, term
-	l.p.w.start(l.p, "lease", func(context.Context) error { term.Keep(); return nil }, nil)
+	l.fence, l.term, l.kept = f, term, make(chan struct{})
+	l.keep = func() { term.Keep() }
+	return nil
+}
+
+func (l *leader) renew(context.Context) error {
+	keep, kept := l.keep, l.kept
+	l.keep = nil
+	defer close(kept)
+	keep()
 	return nil
 }
 
 // resign ends a term once it is over, or before, as a process that stops does.
 func (l *leader) resign(ctx context.Context) error {
 	term := l.term
-	if busy := l.busy(); busy {
+	if l.busy() || l.keep != nil {
 		return nil
 	}
+	term.End()
+	<-l.kept
 	l.term = nil
-	if term.Context().Err() == nil {
-		return l.port.Release(ctx, l.fence)
+	if errors.Is(context.Cause(term.Context()), relay.ErrFenced) {
+		return nil
 	}
-	return nil
+	return l.port.Release(ctx, l.fence)
 }
 
 // busy tells whether a step of the term is under way.
 func (l *leader) busy() bool {
 	for _, o := range l.p.loops {
-		if o.busy && o.name != "resign" && o.name != "acquire" {
+		if o.busy && o.name != "resign" && o.name != "acquire" && o.name != "lease" {
 			return true
 		}
 	}
@@ -138,8 +154,11 @@ func (w *world) projector(p *proc) parts {
 			return err
 		}})
 	}
-	out.loops = append(out.loops, &loop{name: "operator", ready: func() bool { return len(w.model.parked) > 0 && w.rnd.IntN(4) == 0 },
-		once: func(ctx context.Context) error { return w.operate(ctx, pr) }})
+	out.loops = append(out.loops, &loop{
+		name:  "operator",
+		ready: func() bool { return len(w.model.parked) > 0 && w.rnd.IntN(4) == 0 },
+		once:  func(ctx context.Context) error { return w.operate(ctx, pr) },
+	})
 	return out
 }
 

@@ -52,6 +52,11 @@ func newRedis(w *world) *redis {
 	return &redis{w: w, servers: 1, runID: "server-1", values: map[key]value{}, saved: map[key]value{}}
 }
 
+// pending tells whether something that was announced has not been told.
+func (s *subscription) pending() bool {
+	return slices.ContainsFunc(s.inbox, func(m any) bool { _, ok := m.(announcement); return ok })
+}
+
 func (r *redis) publish(a announcement) {
 	for _, s := range r.subs {
 		if !s.cut {
@@ -82,25 +87,26 @@ func (r *redis) disconnect(p *proc) {
 // spoil does something to the server.
 func (r *redis) spoil() {
 	r.w.counts.cacheFaults++
-	switch r.w.rnd.IntN(8) {
+	if r.w.rnd.IntN(3) == 0 {
+		r.saved = maps.Clone(r.values)
+	}
+	switch r.w.rnd.IntN(7) {
 	case 0: // FLUSHALL: the same process, which has forgotten everything
 		clear(r.values)
 	case 1: // keys are evicted
 		for _, k := range r.keys() {
-			if r.w.rnd.IntN(2) == 0 {
+			if r.w.rnd.IntN(4) == 0 {
 				delete(r.values, k)
 			}
 		}
-	case 2:
-		r.saved = maps.Clone(r.values)
-	case 3, 4: // it restarts, with what it saved last
+	case 2, 3: // it restarts, with what it saved last
 		r.restart(maps.Clone(r.saved))
-	case 5:
+	case 4:
 		r.cut()
+	case 5:
+		r.away.writers = r.w.rnd.IntN(4) == 0
 	case 6:
-		r.away.writers = !r.away.writers
-	case 7:
-		r.away.readers = !r.away.readers
+		r.away.readers = r.w.rnd.IntN(4) == 0
 		if r.away.readers && r.w.rnd.IntN(2) == 0 {
 			r.cut()
 		}

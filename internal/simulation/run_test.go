@@ -13,9 +13,11 @@ import (
 type scenario struct {
 	lanes, customers, events int
 	tickLimit, batch         int
-	heal                     bool // else nothing is lost in the broker, and nobody sweeps
-	poison                   bool // there are events that cannot be read
-	faulty                   int  // out of 1000 steps how many are a fault's
+	heal                     bool            // else nothing is lost in the broker, and nobody sweeps
+	poison                   bool            // there are events that cannot be read
+	faulty                   int             // out of 1000 steps how many are a fault's
+	faults                   [faultKinds]int // how often each kind of fault is picked
+	slow                     string          // the call that takes longer than any other
 	bug                      bug
 	trace                    int // moments that are kept; 0: none
 }
@@ -28,6 +30,16 @@ type result struct {
 	failed string
 	story  string
 	counts counts
+}
+
+// slowCalls are those of which one may be slow: what then overtakes it is what
+// an order chosen evenly would seldom show.
+var slowCalls = []string{
+	"append.commit", "append.commit", "append.insert", "tick.snapshot", "tick.find", "tick.commit", "tick.commit'",
+	"broker.publish", "broker.publish'", "checkpoints.advance", "lease.renew", "log.read_lane'", "log.keys'", "tx.lock",
+	"tx.read", "tx.commit", "tx.commit'", "cache.store", "cache.store", "cache.store'", "renew.commit", "renew.commit'",
+	"ledger.rows'", "ledger.mark", "feed.lock", "feed.commit", "feed.commit'", "read.entry", "read.entry'", "cache.get'", "cache.fill",
+	"cache.lease'", "listen.next", "read.freshness", "read.versions", "none",
 }
 
 // simulate runs one seed.
@@ -46,9 +58,18 @@ func newWorld(t testing.TB, seed uint64, b bug, trace int) *world {
 	w := &world{t: t, seed: seed, rnd: rnd, faults: true, cfg: scenario{
 		lanes: 1 + rnd.IntN(3), customers: 3 + rnd.IntN(4), events: 20 + rnd.IntN(30),
 		tickLimit: []int{1, 2, 5, 100}[rnd.IntN(4)], batch: []int{1, 3, 256}[rnd.IntN(3)],
-		heal: rnd.IntN(4) > 0, poison: rnd.IntN(4) == 0, faulty: []int{0, 10, 30, 60}[rnd.IntN(4)],
+		heal: rnd.IntN(4) > 0, poison: rnd.IntN(4) == 0, faulty: []int{0, 6, 15, 40}[rnd.IntN(4)],
 		bug: b, trace: trace,
 	}}
+	for i := range w.cfg.faults {
+		w.cfg.faults[i] = rnd.IntN(4)
+	}
+	w.cfg.faults[faultRestart] += 2
+	if rnd.IntN(4) == 0 {
+		w.cfg.faults[faultCache] += 6 // the cache has a bad day
+	}
+	w.cfg.slow = slowCalls[rnd.IntN(len(slowCalls))]
+	b.provoke(&w.cfg)
 	w.counts.died = map[string]int{}
 	w.log = newLog(w)
 	w.seq = newSequence(w, w.log)
@@ -61,8 +82,14 @@ func newWorld(t testing.TB, seed uint64, b bug, trace int) *world {
 		name string
 		role role
 	}{
-		{"writer-1", w.writer}, {"writer-2", w.writer}, {"writer-3", w.writer}, {"relay-1", w.leader}, {"relay-2", w.leader},
-		{"projector-1", w.projector}, {"projector-2", w.projector}, {"query-1", w.reader},
+		{"writer-1", w.writer},
+		{"writer-2", w.writer},
+		{"writer-3", w.writer},
+		{"relay-1", w.leader},
+		{"relay-2", w.leader},
+		{"projector-1", w.projector},
+		{"projector-2", w.projector},
+		{"query-1", w.reader},
 	} {
 		w.spawn(one.name, one.role)
 	}
@@ -117,7 +144,11 @@ func (w *world) step() {
 	switch {
 	case n < 62:
 		if calls := w.waiting(false); len(calls) > 0 {
-			w.let(calls[w.rnd.IntN(len(calls))])
+			c := calls[w.rnd.IntN(len(calls))]
+			if w.faults && (c.op == w.cfg.slow && w.rnd.IntN(16) > 0 || c.op == "append.commit" && w.rnd.IntN(4) > 0) {
+				return
+			}
+			w.let(c)
 			return
 		}
 		w.pass()
@@ -210,15 +241,33 @@ func (w *world) pass() {
 	w.sleep(d)
 }
 
+// What happens to whole processes and services.
+const (
+	faultCrash = iota
+	faultRestart
+	faultPause
+	faultConsumer
+	faultQueue
+	faultCache
+	faultKinds
+)
+
 // fault is something that happens to whole processes and services.
 func (w *world) fault() {
 	p := w.procs[w.rnd.IntN(len(w.procs))]
-	switch w.rnd.IntN(6) {
-	case 0:
+	kind, sum := 0, 0
+	for _, n := range w.cfg.faults {
+		sum += n
+	}
+	for n := w.rnd.IntN(sum); n >= w.cfg.faults[kind]; kind++ {
+		n -= w.cfg.faults[kind]
+	}
+	switch kind {
+	case faultCrash:
 		if !p.dead.Load() {
 			w.kill(p)
 		}
-	case 1, 2:
+	case faultRestart:
 		for i, p := range w.procs {
 			if p.dead.Load() {
 				w.respawn(i)
@@ -226,17 +275,14 @@ func (w *world) fault() {
 				break
 			}
 		}
-	case 3:
+	case faultPause:
 		p.idle = 1 + w.rnd.IntN(400) // it is stopped and goes on later
 		w.counts.pauses++
-	case 4:
-		q := w.mq.queues[w.rnd.IntN(len(w.mq.queues))]
-		if w.rnd.IntN(2) == 0 {
-			w.mq.move(q)
-		} else {
-			w.mq.spoil(q)
-		}
-	case 5:
+	case faultConsumer:
+		w.mq.move(w.mq.queues[w.rnd.IntN(len(w.mq.queues))])
+	case faultQueue:
+		w.mq.spoil(w.mq.queues[w.rnd.IntN(len(w.mq.queues))])
+	case faultCache:
 		w.redis.spoil()
 	}
 }
@@ -293,6 +339,8 @@ func (w *world) unfinished() string {
 		return "customers are parked"
 	case w.model.cache.RunID != w.redis.runID:
 		return "the cache is not trusted"
+	case slices.ContainsFunc(w.redis.subs, (*subscription).pending):
+		return "announcements are on the way"
 	case int(w.reads.follower) != last:
 		return "a follower was not told of everything"
 	}
