@@ -68,7 +68,7 @@ func samples() map[string]customer.Event {
 		"customer.tagged.v1":              customer.Tagged{At: at, Tag: "vip"},
 		"customer.untagged.v1":            customer.Untagged{At: at, Tag: "vip"},
 		"customer.metadata_changed.v1": customer.MetadataChanged{
-			At: at, Set: map[string]string{"plan": "gold", "note": "x"}, Removed: []string{"old"},
+			At: at, Set: map[string]string{"plan": "gold", "note": "tea"}, Removed: []string{"old"},
 		},
 		"customer.consent_granted.v1": customer.ConsentGranted{
 			At: at, Channel: customer.ChannelSMS, Source: "checkout", Wording: "Yes, text me.",
