@@ -1,11 +1,14 @@
 package projection_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
+	"github.com/ebrahem-outlook/customer-service/internal/projection"
 )
 
 // BenchmarkRebuild fills, indexes, compares and switches, and for each round
@@ -38,7 +42,8 @@ func BenchmarkRebuild(b *testing.B) {
 		began := time.Now()
 		require.Equal(b, events, w.scan())
 		scan := float64(events) / time.Since(began).Seconds()
-		r := w.rebuild()
+		phases := phaseTimes{}
+		r := w.rebuild(func(d *projection.Deps) { d.Logger = slog.New(&phases) })
 		began = time.Now()
 		require.NoError(b, r.Prepare(w.ctx))
 		require.NoError(b, r.Run(w.ctx))
@@ -46,7 +51,7 @@ func BenchmarkRebuild(b *testing.B) {
 		require.NoError(b, r.next.DropOld(w.ctx))
 		r.close(b)
 		scans, rebuilds, ratios = append(scans, scan), append(rebuilds, rebuild), append(ratios, rebuild/scan)
-		b.Logf("scan %.0f events/s, rebuild %.0f events/s, ratio %.3f", scan, rebuild, rebuild/scan)
+		b.Logf("scan %.0f events/s, rebuild %.0f events/s, ratio %.3f;%s", scan, rebuild, rebuild/scan, phases.String())
 	}
 	for _, all := range [][]float64{scans, rebuilds, ratios} {
 		slices.Sort(all)
@@ -57,6 +62,27 @@ func BenchmarkRebuild(b *testing.B) {
 	b.ReportMetric(rebuilds[2], "rebuild-events/s")
 	b.ReportMetric(ratios[2], "ratio")
 	b.ReportMetric(0, "ns/op")
+}
+
+// phaseTimes is a logger that keeps how long each phase of a rebuild took.
+type phaseTimes struct{ strings.Builder }
+
+func (p *phaseTimes) Enabled(context.Context, slog.Level) bool { return true }
+func (p *phaseTimes) WithAttrs([]slog.Attr) slog.Handler       { return p }
+func (p *phaseTimes) WithGroup(string) slog.Handler            { return p }
+func (p *phaseTimes) Handle(_ context.Context, r slog.Record) error {
+	if r.NumAttrs() != 2 {
+		return nil // something else
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Value.Kind() == slog.KindFloat64 {
+			fmt.Fprintf(p, " %.2f s", a.Value.Float64())
+		} else {
+			fmt.Fprintf(p, " %s", a.Value)
+		}
+		return true
+	})
+	return nil
 }
 
 // scan reads the whole log in order through one connection.
