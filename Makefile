@@ -65,6 +65,12 @@ fuzz: go ## Fuzz each parser, codec, token and cursor for FUZZTIME
 		done; \
 	done
 
+SEEDS ?= 100000
+
+.PHONY: simulate
+simulate: go ## Run SEEDS orders of everything against the relays, projectors and reads (100,000 take some 15 minutes)
+	SIM_SEEDS=$(SEEDS) $(GO) test -count 1 -timeout 24h -v -run '^TestSimulation$$' ./internal/simulation
+
 .PHONY: bench
 bench: build ## Measure group commit against one transaction a command, and an import against COPY, several rounds in one run
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'Register64' -benchtime 3s -count 3 ./internal/command

@@ -17,7 +17,7 @@ const (
 	bugFillWithoutLease      // and late fills
 	bugSameRunID             // and comes back with old memory as if nothing was
 	bugNoAnnouncements       // and tells nobody
-	bugRenewWithoutLocks     // an epoch begins beside transactions that know the old one
+	bugSameEpoch             // another server is trusted with the keys of the one before
 	bugFeedWithoutLock       // two projectors extend the event feed at once
 )
 
@@ -27,7 +27,7 @@ var bugNames = map[bug]string{
 	bugIgnorePrevious: "previous position ignored", bugSkipUnknown: "unknown event skipped",
 	bugLastWriteWins: "last write wins in the cache", bugFillWithoutLease: "fill without a lease",
 	bugSameRunID: "restart unnoticed", bugNoAnnouncements: "no announcements",
-	bugRenewWithoutLocks: "epoch begins without the lanes' locks", bugFeedWithoutLock: "event feed without its lock",
+	bugSameEpoch: "no new epoch", bugFeedWithoutLock: "event feed without its lock",
 }
 
 // provoke makes a run one that a mistake is likely to show in: most of them
@@ -45,10 +45,7 @@ func (b bug) provoke(s *scenario) {
 		s.slow = "cache.store"
 	case bugFillWithoutLease:
 		s.slow = "cache.fill"
-	case bugSameRunID:
-		often(8, faultCache)
-	case bugRenewWithoutLocks:
-		s.slow = "tx.commit"
+	case bugSameRunID, bugSameEpoch:
 		often(8, faultCache)
 	case bugNone, bugNoConfirms, bugAckFirst, bugCheckpointOutside, bugSkipUnknown, bugNoAnnouncements, bugFeedWithoutLock:
 	}

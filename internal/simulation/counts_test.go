@@ -86,7 +86,22 @@ func (c *counts) thin(runs int) []string {
 			out = append(out, fmt.Sprintf("%s: %d", k.name, *k.n))
 		}
 	}
+	for _, op := range deadly {
+		if runs >= 1000 && c.died[op] == 0 {
+			out = append(out, "nobody died at "+op)
+		}
+	}
 	return out
+}
+
+// deadly are the calls at which, before or after the effect, somebody has to
+// have died. With a quote: after it.
+var deadly = []string{
+	"append.lock", "append.insert", "append.commit", "append.commit'", "lease.acquire", "lease.acquire'", "lease.renew",
+	"sequencer.begin", "tick.snapshot", "tick.find", "tick.lock", "tick.commit", "tick.commit'", "broker.publish", "broker.publish'",
+	"checkpoints.advance", "checkpoints.advance'", "log.keys", "log.read_lane", "tx.lock", "tx.read", "tx.commit", "tx.commit'",
+	"cache.store", "cache.store'", "ledger.rows", "ledger.mark", "renew.lock", "renew.commit", "renew.commit'",
+	"feed.lock", "feed.commit", "feed.commit'", "cache.lease", "read.entry", "read.entry'", "listen.next",
 }
 
 func (c *counts) String() string {

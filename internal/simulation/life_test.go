@@ -90,7 +90,11 @@ func (l *life) ids() []customer.ID {
 }
 
 func (l *life) of(id customer.ID) *person {
-	return l.people[slices.IndexFunc(l.people, func(p *person) bool { return p.id == id })]
+	return l.people[l.number(id)]
+}
+
+func (l *life) number(id customer.ID) int64 {
+	return int64(slices.IndexFunc(l.people, func(p *person) bool { return p.id == id }))
 }
 
 // write is one batch of commands in one transaction, as append_batch commits

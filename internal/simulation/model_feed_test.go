@@ -83,7 +83,7 @@ func (o readPort) Entry(ctx context.Context, id customer.ID) (query.Entry, error
 		row projection.Row
 		ok  bool
 	}
-	a, err := at(ctx, o.p, "read.entry", 0, nil, func() (a answer, _ error) {
+	a, err := at(ctx, o.p, "read.entry", o.m.w.life.number(id), nil, func() (a answer, _ error) {
 		a.row, a.ok = o.m.rows[id]
 		return a, nil
 	})

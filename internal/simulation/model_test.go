@@ -225,9 +225,6 @@ func (o modelPort) Renew(ctx context.Context, was query.CacheState, runID string
 	}
 	defer unlock()
 	for lane := range m.locks {
-		if m.w.cfg.bug == bugRenewWithoutLocks {
-			break
-		}
 		if _, err := o.p.park(ctx, "renew.lock", int64(lane), o.unlocked(eventlog.Lane(lane))); err != nil { //nolint:gosec // a handful
 			return query.CacheState{}, err
 		}
@@ -240,6 +237,9 @@ func (o modelPort) Renew(ctx context.Context, was query.CacheState, runID string
 	}
 	if m.cache.Epoch == was.Epoch {
 		m.cache = query.CacheState{Epoch: was.Epoch + 1, RunID: runID}
+		if m.w.cfg.bug == bugSameEpoch {
+			m.cache.Epoch = was.Epoch
+		}
 		for i := range m.checkpoints {
 			m.checkpoints[i].Cached = m.checkpoints[i].Position
 		}

@@ -189,8 +189,8 @@ func (w *world) operate(ctx context.Context, pr *projection.Projector) error {
 func (w *world) reader(p *proc) parts {
 	m := readPort{modelPort{w.model, p}}
 	c := cacheReader{r: w.redis, p: p, state: &query.CacheState{}}
-	// A bound on what is kept in memory, lest every run allocates for millions.
-	s, err := query.New(m, c, c, discard, query.Config{L1Bytes: 1 << 16, L1Entries: 64})
+	// Time passes slowly here, and little is kept, lest every run allocates for millions.
+	s, err := query.New(m, c, c, discard, query.Config{L1Bytes: 1 << 16, L1Entries: 64, Refresh: 30 * time.Millisecond})
 	if err != nil {
 		panic(err)
 	}

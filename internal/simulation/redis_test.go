@@ -213,7 +213,7 @@ func (o cacheReader) trusted() (int64, bool) {
 
 func (o cacheReader) Get(ctx context.Context, id customer.ID) (query.Entry, bool) {
 	epoch := o.state.Epoch
-	e, err := at(ctx, o.p, "cache.get", 0, nil, func() (query.Entry, error) {
+	e, err := at(ctx, o.p, "cache.get", o.r.w.life.number(id), nil, func() (query.Entry, error) {
 		now, ok := o.trusted()
 		v, has := o.r.values[key{now, id}]
 		if !ok || !has || v.lease != "" || now != epoch {
@@ -229,7 +229,7 @@ func (o cacheReader) Get(ctx context.Context, id customer.ID) (query.Entry, bool
 }
 
 func (o cacheReader) Lease(ctx context.Context, id customer.ID) query.Lease {
-	l, _ := at(ctx, o.p, "cache.lease", 0, nil, func() (query.Lease, error) {
+	l, _ := at(ctx, o.p, "cache.lease", o.r.w.life.number(id), nil, func() (query.Lease, error) {
 		epoch, ok := o.trusted()
 		k := key{epoch, id}
 		if _, has := o.r.values[k]; !ok || has {
@@ -248,7 +248,7 @@ func (o cacheReader) Fill(ctx context.Context, id customer.ID, l query.Lease, e 
 	if _, err := fmt.Sscanf(string(l), "%d ", &epoch); err != nil {
 		return
 	}
-	_, _ = at(ctx, o.p, "cache.fill", 0, nil, func() (any, error) {
+	_, _ = at(ctx, o.p, "cache.fill", o.r.w.life.number(id), nil, func() (any, error) {
 		k := key{epoch, id}
 		switch {
 		case o.r.away.readers:

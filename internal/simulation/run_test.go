@@ -168,7 +168,7 @@ func (w *world) let(c *call) {
 		n := w.rnd.IntN(1000)
 		v.stop = w.rnd.IntN(3) == 0
 		switch fails := w.cfg.faulty; {
-		case n < fails && c.op != "read.freshness" && !strings.HasPrefix(c.op, "listen."):
+		case n < fails && !strings.HasPrefix(c.op, "read.freshness") && !strings.HasPrefix(c.op, "listen."):
 			v.err = errFault
 			w.counts.failures++
 		case n < fails+fails/3:

@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,21 +231,20 @@ func (w *world) waiting(all bool) []*call {
 			out = append(out, c)
 		}
 	}
-	if len(out) > 1 {
-		slices.SortStableFunc(out, func(a, b *call) int {
-			if d := a.task - b.task; d != 0 {
-				return d
-			}
-			if d := strings.Compare(a.p.name, b.p.name); d != 0 {
-				return d
-			}
-			if d := strings.Compare(a.op, b.op); d != 0 {
-				return d
-			}
-			return int(a.detail - b.detail)
-		})
-	}
+	inOrder(out)
 	return out
+}
+
+// inOrder sorts calls. Several processes' goroutines may have come to theirs at
+// once, and those who ask for one customer at once ask through one of them,
+// whichever was first: its number comes last.
+func inOrder(calls []*call) {
+	slices.SortStableFunc(calls, func(a, b *call) int {
+		return cmp.Or(
+			strings.Compare(a.p.name, b.p.name), strings.Compare(a.op, b.op),
+			cmp.Compare(a.detail, b.detail), cmp.Compare(a.task, b.task),
+		)
+	})
 }
 
 // release lets a call go on, or not.
@@ -288,6 +288,7 @@ func (w *world) kill(p *proc) {
 		}
 	}
 	w.mu.Unlock()
+	inOrder(own)
 	for _, c := range own {
 		w.release(c, verdict{die: true})
 	}
@@ -321,10 +322,12 @@ func (w *world) respawn(i int) {
 	w.procs[i] = p
 }
 
-// sleep lets virtual time pass.
+// sleep lets virtual time pass. Timers that end at one moment fire in a random
+// order, so none may end when this one does: whole milliseconds are what all
+// others last, and the nanoseconds count how often time has passed.
 func (w *world) sleep(d time.Duration) {
 	w.note("time", "passes", int64(d), "")
-	<-time.After(d)
+	<-time.After(d + time.Nanosecond)
 	w.settle()
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,11 +69,24 @@ const workers = 2
 // TestSeedIsOneRun tells that a seed decides everything.
 func TestSeedIsOneRun(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range number(t, "SIM_SEEDS_TWICE", 40) {
 		a, b := simulate(t, seed+1, bugNone, 1<<20), simulate(t, seed+1, bugNone, 1<<20)
-		require.Equal(t, a.story, b.story)
+		if a.story != b.story {
+			t.Fatalf("seed %d is two runs:\n%s", seed+1, parting(a.story, b.story))
+		}
 		require.Equal(t, a.counts, b.counts)
 	}
+}
+
+// parting is where two stories part.
+func parting(a, b string) string {
+	one, other := strings.Split(a, "\n"), strings.Split(b, "\n")
+	n := 0
+	for n < min(len(one), len(other)) && one[n] == other[n] {
+		n++
+	}
+	from := max(0, n-20)
+	return strings.Join(one[from:min(n+5, len(one))], "\n") + "\nor\n" + strings.Join(other[n:min(n+5, len(other))], "\n")
 }
 
 // TestPlantedBugs tells that the checks can fail: each mistake is found.
