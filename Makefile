@@ -49,6 +49,7 @@ build: go ## Build the commands into .local/bin
 .PHONY: test
 test: build vet ## Run all tests, the end-to-end ones too, on services of their own
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test $(RACE) -timeout 15m $(TESTFLAGS) ./...
+	$(GO) test $(TESTFLAGS) ./internal/simulation
 	cd e2e && $(GO) test -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: vet
