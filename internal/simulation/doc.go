@@ -13,5 +13,7 @@
 // What is modelled and not run is what is not written in Go or needs a socket:
 // the sequencer and the append of migrations/eventlog (log_test.go and
 // sequencer_test.go follow them statement by statement), the transactions of the
-// read model, RabbitMQ, and the scripts of the cache.
+// read model, RabbitMQ, and the scripts of the cache. Nor are the loops run that
+// rest for random times: the scheduler calls what they call. Rebuilds, lists,
+// search and the history's reads are left to their own tests.
 package simulation
