@@ -105,7 +105,7 @@ func appendPhone(all []string, p customer.Phone) []string {
 		return all
 	}
 	all = append(all, digits(string(p)))
-	if number, err := phonenumbers.Parse(string(p), ""); err == nil {
+	if number, ok := parsePhone(string(p)); ok {
 		all = append(all, phonenumbers.GetNationalSignificantNumber(number),
 			digits(phonenumbers.Format(number, phonenumbers.NATIONAL)))
 	}
