@@ -108,12 +108,9 @@ func documentRows(d projection.Delta) ([][]any, error) {
 func historyRows(d projection.Delta) ([][]any, error) {
 	all := make([][]any, len(d.History))
 	for i, h := range d.History {
-		changes := []byte("[]")
-		if len(h.Changes) > 0 {
-			var err error
-			if changes, err = json.Marshal(h.Changes); err != nil {
-				return nil, err
-			}
+		changes, err := projection.AppendChanges(nil, h.Changes)
+		if err != nil {
+			return nil, err
 		}
 		all[i] = []any{
 			[16]byte(h.CustomerID), int64(h.Version), int64(h.Position), h.Type, h.At, orNull(h.Actor), orNull(h.CorrelationID),

@@ -25,8 +25,13 @@ func changes(before, after customer.Data, e customer.Event) ([]Change, error) {
 	if !slices.Equal(before.Tags, after.Tags) {
 		d.add("tags", orEmpty(before.Tags), orEmpty(after.Tags))
 	}
-	elements(&d, "metadata.", before.Metadata, after.Metadata)
-	elements(&d, "consents.", consents(before.Consents), consents(after.Consents))
+	// Most events leave them as they are.
+	if !maps.Equal(before.Metadata, after.Metadata) {
+		elements(&d, "metadata.", before.Metadata, after.Metadata)
+	}
+	if !maps.Equal(before.Consents, after.Consents) {
+		elements(&d, "consents.", consents(before.Consents), consents(after.Consents))
+	}
 	// A reason is no part of the customer, but of what happened to it.
 	if s, ok := e.(customer.Suspended); ok && s.Reason != "" {
 		d.add("reason", nil, s.Reason)
@@ -57,7 +62,22 @@ func text[T ~string](d *differ, field string, before, after T) {
 	if before == after {
 		return
 	}
-	d.add(field, orNull(before), orNull(after))
+	o, n := quoted(&d.err, string(before)), quoted(&d.err, string(after))
+	if !bytes.Equal(o, n) { // as texts that are not UTF-8 may be
+		d.changes = append(d.changes, Change{Field: field, Old: o, New: n})
+	}
+}
+
+// quoted is text in JSON, or null for none.
+func quoted(failed *error, text string) json.RawMessage {
+	if text == "" {
+		return json.RawMessage("null")
+	}
+	b, err := appendQuoted(make([]byte, 0, len(text)+2), text)
+	if err != nil {
+		*failed = err
+	}
+	return b
 }
 
 // elements compares two collections by key; what is in one only is null in the other.
@@ -110,11 +130,42 @@ func consents(in map[customer.Channel]customer.Consent) map[string]query.Consent
 	return m
 }
 
-func orNull[T ~string](v T) any {
-	if v == "" {
-		return nil
+// AppendChanges appends what json.Marshal makes of changes whose values it made
+// too, an empty array for none. Marshal would look through all values again.
+func AppendChanges(b []byte, changes []Change) (_ []byte, err error) {
+	b = append(b, '[')
+	for i, c := range changes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"field":`...)
+		if b, err = appendQuoted(b, c.Field); err != nil {
+			return nil, err
+		}
+		b = append(b, `,"old":`...)
+		b = appendRaw(b, c.Old)
+		b = append(b, `,"new":`...)
+		b = append(appendRaw(b, c.New), '}')
 	}
-	return v
+	return append(b, ']'), nil
+}
+
+func appendRaw(b []byte, v json.RawMessage) []byte {
+	if v == nil {
+		return append(b, "null"...)
+	}
+	return append(b, v...)
+}
+
+// appendQuoted appends text as json.Marshal does.
+func appendQuoted(b []byte, text string) ([]byte, error) {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, err := json.Marshal(text)
+			return append(b, quoted...), err
+		}
+	}
+	return append(append(append(b, '"'), text...), '"'), nil
 }
 
 func orEmpty[T any](v []T) []T {
