@@ -48,6 +48,7 @@ or use --abandon. Tables that were live before are dropped as soon as nobody rea
 // Run rebuilds, or goes on with what an earlier run left.
 func (r *rebuild) Run(ctx context.Context) (err error) {
 	log := r.Logger(os.Stderr, "projector")
+	collectSeldom()
 	p, err := r.open(ctx, log)
 	if err != nil {
 		return err

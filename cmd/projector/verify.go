@@ -19,6 +19,7 @@ type verify struct {
 // Run compares every row of every table that is derived from the log with the
 // fold of the log, and fails if they differ. It may run while the service does.
 func (v *verify) Run(ctx context.Context) error {
+	collectSeldom()
 	return withPartsOf(ctx, v.ProjectorTask, taskConns+verifyConns*v.Workers.Value, func(p *parts) error {
 		var done atomic.Int64
 		head, err := p.events.Head(ctx)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ func BenchmarkRebuild(b *testing.B) {
 	if n, err := strconv.Atoi(os.Getenv("REBUILD_EVENTS")); err == nil {
 		events = n
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the command does
 	w := newWorld(b)
 	w.many(events/5, 5)
 	for _, table := range []string{"events", "positions", "subject_keys"} {
