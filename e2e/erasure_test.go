@@ -67,8 +67,8 @@ func TestAnErasureHolds(t *testing.T) {
 	}
 	keys := wrappedKeys(t, c, gone)
 	require.Len(t, keys, len(gone))
-	seek := newScanner(t, append(newSearch(marks).needles, keys...))
-	control := newScanner(t, newSearch(living[0].marks).needles)
+	seek := newScanner(t, append(forms(marks), keys...))
+	control := newScanner(t, forms(living[0].marks))
 	execute(t, ctx, c.EventLog(), "CHECKPOINT")
 	before := seek.inDirectory(t, private.Postgres().DataDir())
 	for i, key := range keys {

@@ -89,6 +89,7 @@ func liveBriefly(ctx context.Context, client *cluster.Client, requests *atomic.I
 	if err := answer(http.StatusOK, changed, err); err != nil {
 		return err
 	}
-	read, err := client.Read(ctx, path, "Consistency-Token", changed.Token())
+	// After a kill nothing is sequenced until the dead leader's lease has run out.
+	read, err := client.Read(ctx, path, "Consistency-Token", changed.Token(), "Prefer", "wait=10")
 	return answer(http.StatusOK, read, err)
 }
