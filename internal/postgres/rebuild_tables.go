@@ -94,7 +94,9 @@ SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamesp
 SELECT format('ALTER INDEX %1$s ALTER COLUMN %2$s SET STATISTICS %3$s', $2::text, a.attnum, a.attstattarget)
   FROM pg_attribute a WHERE a.attrelid = $1::regclass AND a.attstattarget >= 0`
 
-	indexSession = `SELECT set_config('statement_timeout', '0', true), set_config('maintenance_work_mem', '256MB', true)`
+	// A constraint waits for whichever other index of its table is being made.
+	indexSession = `
+SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true), set_config('maintenance_work_mem', '256MB', true)`
 )
 
 // indexers bounds how many indexes are made at once: each sorts in 256 MB.
