@@ -93,7 +93,6 @@ func TestARebuildUnderLoad(t *testing.T) {
 
 	// At rest, byte for byte what was live.
 	before := checksums(ctx, t, c, "readmodel")
-	began = time.Now()
 	out, err = owner(ctx, c, "rebuild", "--keep-old").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	t.Logf("%s", out)
