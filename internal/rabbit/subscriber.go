@@ -26,6 +26,10 @@ type subscriber struct {
 
 	mu     sync.Mutex
 	closed bool
+
+	// calling is held by those who begin a subscription. watermill-amqp must not
+	// be closed meanwhile: both look at whether it is connected, unguarded.
+	calling sync.RWMutex
 }
 
 // NewSubscriber returns a subscriber to the feed's topics, one lane each. It
@@ -116,7 +120,7 @@ func (s *subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		var pause backoff
 		for ctx.Err() == nil {
 			// It refuses while it is not connected.
-			in, err := s.inner.Subscribe(ctx, topic)
+			in, err := s.begin(ctx, topic)
 			if err == nil {
 				pause.reset()
 				pass(ctx, in, out)
@@ -127,6 +131,15 @@ func (s *subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		}
 	})
 	return out, nil
+}
+
+func (s *subscriber) begin(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	s.calling.RLock()
+	defer s.calling.RUnlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.inner.Subscribe(ctx, topic)
 }
 
 // pass hands messages on until in is closed. A message that nobody takes any
@@ -155,7 +168,9 @@ func (s *subscriber) Close() error {
 	defer cut.Stop()
 	select {
 	case <-s.ready:
+		s.calling.Lock() // for as long as the broker takes to answer, or until it is cut off
 		_ = s.inner.Close()
+		s.calling.Unlock()
 	default:
 		s.dialer.cutAll()
 	}
