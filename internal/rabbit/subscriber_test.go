@@ -80,23 +80,35 @@ func TestForeignMessageReachesTheHandler(t *testing.T) {
 	newPublisher(t, cfg)
 	s := newSubscriber(t, cfg)
 	c := subscribe(t, s, "lane.00")
-	ch := rabbittest.Channel(t, cfg)
-	require.Eventually(t, func() bool {
-		if ch.IsClosed() {
-			ch = rabbittest.Channel(t, cfg)
-		}
-		_, err := ch.QueueDeclarePassive(rabbittest.Queue(cfg, 0), true, false, false, false, nil)
-		return err == nil
-	}, patience, 10*time.Millisecond)
-	require.NoError(t, ch.Publish(rabbittest.Exchange(cfg), "lane.00", false, false, amqp091.Publishing{
+	foreign := amqp091.Publishing{
 		Body:    []byte{0xff, 0x00},
 		Headers: amqp091.Table{"n": int64(7), "list": []any{"x"}, "table": amqp091.Table{"a": 1}, "when": time.Unix(0, 0)},
-	}))
+	}
+	require.Eventually(t, func() bool { return routed(t, cfg, "lane.00", foreign) }, patience, 10*time.Millisecond)
 	msg := receive(t, c)
 	require.Empty(t, msg.UUID)
 	require.Equal(t, []byte{0xff, 0x00}, []byte(msg.Payload))
 	require.Equal(t, message.Metadata{"n": "7", "when": "1970-01-01T00:00:00Z"}, msg.Metadata)
 	msg.Ack()
+}
+
+// routed publishes past the service's own publisher, and tells whether a queue
+// took the message: the exchange, the queue and what binds them are declared
+// one after another, and what comes before the last is dropped.
+func routed(t *testing.T, cfg rabbit.Config, topic string, p amqp091.Publishing) bool {
+	ch := rabbittest.Channel(t, cfg)
+	require.NoError(t, ch.Confirm(false))
+	returned := ch.NotifyReturn(make(chan amqp091.Return, 1))
+	confirmed, err := ch.PublishWithDeferredConfirm(rabbittest.Exchange(cfg), topic, true, false, p)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if ok, err := confirmed.WaitContext(ctx); !ok || err != nil {
+		return false // no exchange: the channel was closed
+	}
+	return len(returned) == 0 // a return comes before its confirm
 }
 
 func TestDeletedQueueIsDeclaredAgainAndNothingEmptyArrives(t *testing.T) {
