@@ -42,11 +42,15 @@ type Outcome string
 const (
 	// OK is an answer of 2xx or 304, and 410 to a read.
 	OK Outcome = "ok"
-	// Refused is an answer that promises that nothing happened: any 4xx but 409
-	// idempotency-in-flight, and 503 where it was the only answer ever awaited.
+	// Refused promises that nothing happened and never will: the last answer was
+	// a 4xx but 409 idempotency-in-flight, or 503 overloaded, or there was none
+	// because nothing could be sent; and no attempt before it was left open. Of
+	// a read it is any answer but those of OK.
 	Refused Outcome = "refused"
 	// Unknown is no answer, or one that leaves it open: a lost connection, a
-	// timeout, a 5xx. The command may take effect at any later time.
+	// timeout, a 5xx. The command may take effect at any later time. So is a
+	// refusal after an attempt that was left open: that one may have happened
+	// before, or still be under way elsewhere.
 	Unknown Outcome = "unknown"
 	// Pending is a call that the history ends in the middle of; as Unknown.
 	Pending Outcome = "pending"
@@ -59,7 +63,7 @@ const (
 type Op struct {
 	ID      int64 `json:"id"` // in the order of Call, from 1
 	Client  int   `json:"client"`
-	Session int   `json:"session"` // one client's reads with tokens, in one session, never go back
+	Session int   `json:"session"` // reads of one session never go back; 0 for one that takes part in none
 	Kind    Kind  `json:"kind"`
 
 	Customer string          `json:"customer,omitempty"` // empty for a registration until it is answered
@@ -70,6 +74,10 @@ type Op struct {
 	Path     string          `json:"path,omitempty"`
 	Body     json.RawMessage `json:"body,omitempty"` // sent
 	DryRun   bool            `json:"dry_run,omitempty"`
+	// Repeats is the op, answered OK, whose Key this one sends once more on
+	// purpose. With the same Path and Body it must answer the same; with
+	// another Body it must be refused. 410 after an erasure is right as well.
+	Repeats int64 `json:"repeats,omitempty"`
 
 	Call     int64   `json:"call"`
 	Return   int64   `json:"return,omitempty"`
@@ -80,7 +88,6 @@ type Op struct {
 	Code        string `json:"code,omitempty"`    // of its problem
 	Version     int64  `json:"version,omitempty"` // by its ETag
 	AnswerToken string `json:"answer_token,omitempty"`
-	Replayed    bool   `json:"replayed,omitempty"`
 	Process     string `json:"process,omitempty"` // which answered, as in query-api-2
 	Error       string `json:"error,omitempty"`   // of a lost call
 
