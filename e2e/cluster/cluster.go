@@ -39,6 +39,7 @@ type Cluster struct {
 	Prefix                    string // of exchanges, queues and Redis keys
 	Dir                       string // logs and keys
 
+	options    Options
 	bins       string
 	log, model *pgxpool.Pool
 }
@@ -47,7 +48,19 @@ type Cluster struct {
 // until all answer ready. They end with the test.
 func New(t testing.TB, stack *devstack.Stack, size Size) *Cluster {
 	t.Helper()
-	c := Prepare(t, stack, size)
+	return NewWith(t, stack, Options{Size: size})
+}
+
+// Prepare does what New does, but starts no process.
+func Prepare(t testing.TB, stack *devstack.Stack, size Size) *Cluster {
+	t.Helper()
+	return PrepareWith(t, stack, Options{Size: size})
+}
+
+// NewWith is New with options.
+func NewWith(t testing.TB, stack *devstack.Stack, o Options) *Cluster {
+	t.Helper()
+	c := PrepareWith(t, stack, o)
 	for _, p := range c.Processes() {
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
@@ -57,25 +70,29 @@ func New(t testing.TB, stack *devstack.Stack, size Size) *Cluster {
 	return c
 }
 
-// Prepare does what New does, but starts no process.
-func Prepare(t testing.TB, stack *devstack.Stack, size Size) *Cluster {
+// PrepareWith is Prepare with options.
+func PrepareWith(t testing.TB, stack *devstack.Stack, o Options) *Cluster {
 	t.Helper()
-	bins := binaries(t)
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	if o.Binaries == "" {
+		o.Binaries = binaries(t)
+	}
 	prefix := "e2e" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 	c := &Cluster{
-		Stack: stack, Prefix: prefix, Dir: t.TempDir(),
+		Stack: stack, Prefix: prefix, Dir: o.Dir, options: o, bins: o.Binaries,
 		EventLogURL:  createDatabase(t, stack, prefix+"_eventlog"),
 		ReadModelURL: createDatabase(t, stack, prefix+"_readmodel"),
 	}
 	c.KeysFile = filepath.Join(c.Dir, "keys.json")
-	c.bins = bins
 	c.run(t, "command-api", "keys", "init", "--out", c.KeysFile)
 	c.run(t, "command-api", "migrate")
 	c.run(t, "projector", "migrate")
 	createLogins(t, c.EventLogURL)
-	c.Commands = c.processes(t, bins, "command-api", "COMMAND_API_ADDR", size.Commands)
-	c.Projectors = c.processes(t, bins, "projector", "PROJECTOR_ADDR", size.Projectors)
-	c.Queries = c.processes(t, bins, "query-api", "QUERY_API_ADDR", size.Queries)
+	c.Commands = c.processes(t, "command-api", "COMMAND_API_ADDR", o.Size.Commands)
+	c.Projectors = c.processes(t, "projector", "PROJECTOR_ADDR", o.Size.Projectors)
+	c.Queries = c.processes(t, "query-api", "QUERY_API_ADDR", o.Size.Queries)
 	c.log, c.model = connect(t, c.EventLogURL), connect(t, c.ReadModelURL)
 	t.Cleanup(func() {
 		for _, p := range c.Processes() {
@@ -112,12 +129,12 @@ func (c *Cluster) ReadModel() *pgxpool.Pool { return c.model }
 
 // environ configures a process. As login it has no rights but its role's; the
 // empty login is the superuser, as whom migrations run.
-func (c *Cluster) environ(login string) []string {
+func (c *Cluster) environ(login string, url func(devstack.Kind, string) string) []string {
 	return append(append(os.Environ(), c.Stack.Environ()...),
-		"EVENTLOG_DATABASE_URL="+as(login, c.EventLogURL),
-		"READMODEL_DATABASE_URL="+as(login, c.ReadModelURL),
-		"AMQP_URL="+c.Stack.URLs().AMQP,
-		"REDIS_URL="+c.Stack.URLs().Redis,
+		"EVENTLOG_DATABASE_URL="+url(devstack.Postgres, as(login, c.EventLogURL)),
+		"READMODEL_DATABASE_URL="+url(devstack.Postgres, as(login, c.ReadModelURL)),
+		"AMQP_URL="+url(devstack.RabbitMQ, c.Stack.URLs().AMQP),
+		"REDIS_URL="+url(devstack.Redis, c.Stack.URLs().Redis),
 		"AMQP_PREFIX="+c.Prefix,
 		"REDIS_PREFIX="+c.Prefix,
 		"KEYS_FILE="+c.KeysFile,
@@ -142,7 +159,7 @@ func createLogins(t testing.TB, databaseURL string) {
 	t.Helper()
 	cmd := exec.CommandContext(Within(t, time.Minute), "psql", "-q", "-v", "ON_ERROR_STOP=1",
 		"-v", "command_password=c", "-v", "projector_password=p", "-v", "query_password=q",
-		"-f", filepath.Join("..", "deploy", "logins.sql"), databaseURL)
+		"-f", filepath.Join(repository(t), "deploy", "logins.sql"), databaseURL)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("make the processes' logins: %v\n%s", err, out)
 	}
@@ -152,54 +169,18 @@ func createLogins(t testing.TB, databaseURL string) {
 // run under the login of its process.
 func (c *Cluster) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bins, name), args...)
-	cmd.Env = c.environ(logins[name])
+	cmd.Env = c.environ(logins[name], direct)
 	return cmd
 }
 
 func (c *Cluster) run(t testing.TB, name string, args ...string) {
 	t.Helper()
 	cmd := c.Command(Within(t, time.Minute), name, args...)
-	cmd.Env = c.environ("")
+	cmd.Env = c.environ("", direct)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 }
-
-func (c *Cluster) processes(t testing.TB, bins, name, addrVariable string, n int) []*Process {
-	t.Helper()
-	all := make([]*Process, max(n, 1))
-	for i := range all {
-		p := &Process{Name: fmt.Sprintf("%s-%d", name, i+1), Addr: freeAddr(t), binary: filepath.Join(bins, name), adopt: c.Stack.Adopt}
-		p.Log = filepath.Join(c.Dir, p.Name+".log")
-		p.env = append(c.environ(logins[name]), addrVariable+"="+p.Addr)
-		all[i] = p
-	}
-	return all
-}
-
-// binaries builds the three processes once per test run, as a user would.
-func binaries(t testing.TB) string {
-	t.Helper()
-	dir, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-var build = sync.OnceValues(func() (string, error) {
-	root, err := filepath.Abs("..")
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(root, ".local", "e2e-bin")
-	cmd := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./cmd/...")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the processes: %w\n%s", err, out)
-	}
-	return dir, nil
-})
 
 func createDatabase(t testing.TB, stack *devstack.Stack, name string) string {
 	t.Helper()

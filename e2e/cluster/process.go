@@ -19,9 +19,10 @@ import (
 // Process is one of the service's processes, started from its real binary. It
 // keeps its address and its log file over restarts.
 type Process struct {
-	Name string // as in command-api-1
-	Addr string // host:port
-	Log  string // file with everything it printed, all runs
+	Name    string // as in command-api-1
+	Program string // as in command-api
+	Addr    string // host:port
+	Log     string // file with everything it printed, all runs
 
 	binary string
 	env    []string
@@ -37,10 +38,29 @@ type Process struct {
 // URL is where the process listens.
 func (p *Process) URL() string { return "http://" + p.Addr }
 
-// Start starts the process and does not wait for it to be ready.
+// Use makes the process's next start that of the program in another directory.
+func (p *Process) Use(binaries string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.binary = filepath.Join(binaries, p.Program)
+}
+
+// Setenv makes the process's next starts have NAME=value; the last one of a name
+// counts.
+func (p *Process) Setenv(entries ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.env = append(p.env, entries...)
+}
+
+// Start starts the process and does not wait for it to be ready. One that runs
+// is left alone.
 func (p *Process) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.running() {
+		return nil
+	}
 	log, err := os.OpenFile(p.Log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -56,6 +76,9 @@ func (p *Process) Start() error {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		return err
+	}
+	if p.release != nil {
+		_ = p.release() // of a run that ended by itself
 	}
 	exited := make(chan struct{})
 	p.cmd, p.exited, p.release = cmd, exited, release
@@ -94,6 +117,61 @@ func (p *Process) end(sig syscall.Signal, within time.Duration) bool {
 	case <-time.After(within):
 		return false
 	}
+}
+
+// Pause stops the process where it is (SIGSTOP): its connections stay open and
+// nothing answers.
+func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (p *Process) Resume() error { return p.Signal(syscall.SIGCONT) }
+
+// Running tells whether the process was started and has not ended since.
+func (p *Process) Running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running()
+}
+
+func (p *Process) running() bool {
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Exit says how the process ended, empty while it runs or has never run.
+func (p *Process) Exit() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || p.running() {
+		return ""
+	}
+	return p.cmd.ProcessState.String()
+}
+
+// Files is how many file descriptors the process holds, and how many of them
+// are sockets; none where /proc does not tell.
+func (p *Process) Files() (all, sockets int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running() {
+		return 0, 0
+	}
+	dir := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "fd")
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if err == nil && strings.HasPrefix(to, "socket:") {
+			sockets++
+		}
+	}
+	return len(entries), sockets
 }
 
 // Signal sends any signal, as for stopping and continuing a process.
