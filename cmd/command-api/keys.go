@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ebrahem-outlook/customer-service/internal/config"
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/postgres"
 	"github.com/ebrahem-outlook/customer-service/internal/privacy"
@@ -142,6 +143,7 @@ func rewrapPass(ctx context.Context, ring *privacy.Keyring, store *postgres.Subj
 			return moved, err
 		}
 		moved += n
+		crash.Here(crash.RotationBetweenBatches)
 		if time.Since(shown) > time.Second {
 			shown = time.Now()
 			_, _ = fmt.Fprintf(progress, "%d keys put under %s\n", before+moved, primary)

@@ -25,6 +25,7 @@ func forbidden() map[string][]string {
 		"internal/customer":  slices.Concat([]string{"internal/eventlog", "internal/privacy"}, application, adapters),
 		"internal/eventlog":  slices.Concat(application, adapters),
 		"internal/privacy":   slices.Concat(application, adapters),
+		"internal/crash":     {"internal"},
 		"internal/lifecycle": {"internal"},
 		"internal/devstack":  {"internal", "api", "migrations"},
 		"api":                {"internal"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
@@ -176,6 +177,9 @@ func (s *Service) commit(ctx context.Context, c command, from subject, events []
 	}
 	switch outcome.Verdict {
 	case eventlog.Appended:
+		if item.DestroyKey {
+			crash.Here(crash.EraseAfterCommit)
+		}
 		s.keep(&subject{state: after, key: key, snapshot: from.snapshot})
 		return c.result(after, len(events) > 0), nil
 	case eventlog.Conflicted:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ebrahem-outlook/customer-service/internal/command"
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 )
 
@@ -182,6 +183,7 @@ func (im *Importer) Run(ctx context.Context, src Source, req command.Request, em
 			cancel(b.err)
 		}
 		<-r.slots
+		crash.Here(crash.ImportBetweenBatches)
 	}
 	if ending == nil && ctx.Err() != nil {
 		ending = context.Cause(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
@@ -170,6 +171,7 @@ func (l *Log) copyOnce(ctx context.Context, items []eventlog.Append) error {
 			return errors.Join(err, conn.Exec(ctx, "ROLLBACK").Close())
 		}
 	}
+	crash.Here(crash.ImportBeforeCommit)
 	results, err := conn.Exec(ctx, "COMMIT").ReadAll()
 	switch {
 	case err != nil && faultOf(err) != faultLost:
@@ -180,6 +182,7 @@ func (l *Log) copyOnce(ctx context.Context, items []eventlog.Append) error {
 	case len(results) != 1 || results[0].CommandTag.String() != "COMMIT":
 		return errors.New("commit was answered with a rollback")
 	}
+	crash.Here(crash.ImportAfterCommit)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/projection"
@@ -93,6 +94,7 @@ func (m *ReadModel) Update(
 		if d.Probe {
 			return errUndo
 		}
+		crash.Here(crash.ProjectBeforeCommit)
 		return nil
 	})
 	if errors.Is(err, errUndo) {

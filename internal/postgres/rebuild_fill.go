@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/projection"
 	"github.com/ebrahem-outlook/customer-service/internal/query"
@@ -55,6 +56,7 @@ func (r *Rebuild) Fill(ctx context.Context, p projection.Part, from func(write f
 	if err != nil {
 		return fmt.Errorf("fill part %d: %w", p.Number, err)
 	}
+	crash.Here(crash.RebuildAfterPart)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/projection"
 )
@@ -83,6 +84,7 @@ func (r *Rebuild) Switch(ctx context.Context, catchUp func(context.Context, []pr
 	if err != nil {
 		return fmt.Errorf("switch: %w", err)
 	}
+	crash.Here(crash.RebuildAfterSwitch)
 	r.next = 0
 	return nil
 }
@@ -149,6 +151,7 @@ func (r *Rebuild) switchIn(ctx context.Context, tx pgx.Tx, catchUp func(context.
 	}
 	statements = append(statements, "DROP SCHEMA "+nextSchema, retireLive,
 		fmt.Sprintf(promoteNext, r.next), deleteRetired, fmt.Sprintf(allCachedAnew, r.next, rewinds+1), allListed, nextEpoch, fmt.Sprintf(endRebuild, r.next))
+	crash.Here(crash.RebuildBeforeSwitch)
 	// In one round trip: reads wait for it.
 	return tx.Conn().PgConn().Exec(ctx, strings.Join(statements, "; ")).Close()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/lifecycle"
 	"github.com/ebrahem-outlook/customer-service/internal/query"
@@ -132,10 +133,12 @@ func (f *feed) copyPage(ctx context.Context, after eventlog.Position) (int, even
 			return 0, after, fmt.Errorf("%w: after %d", errHole, n.Position)
 		}
 	}
+	crash.Here(crash.EventFeedBeforeCommit)
 	at, err := f.store.ExtendFeed(ctx, notices)
 	if err != nil {
 		return 0, after, err
 	}
+	crash.Here(crash.EventFeedAfterCommit)
 	f.see(at)
 	return len(notices), at, nil
 }

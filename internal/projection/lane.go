@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
@@ -66,6 +67,7 @@ func (l *lane) batch(ctx context.Context, b eventlog.Batch) error {
 		if healed == 0 {
 			return fmt.Errorf("%w: nothing after %d up to %d", errForeign, missing.at, b.Previous)
 		}
+		l.log.DebugContext(ctx, "events before a message read from the log", "after", missing.at, "through", b.Previous, "events", healed)
 	}
 }
 
@@ -148,10 +150,14 @@ func (l *lane) apply(ctx context.Context, previous, last eventlog.Position, even
 		case err == nil:
 			l.hint = delta.Position
 			l.announceParked(ctx, from, delta)
+			crash.Here(crash.ProjectBeforeCache)
 			l.writeCache(ctx, from, delta)
 			return nil
 		case errors.Is(err, errNothing):
 			l.hint = from.Position
+			if !fromLog {
+				l.log.DebugContext(ctx, "message was applied before", "through", last)
+			}
 			return nil
 		case errors.As(err, &missing):
 			l.hint = missing.at

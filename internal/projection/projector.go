@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/lifecycle"
@@ -184,6 +185,7 @@ func (p *Projector) Handler(of eventlog.Lane) message.NoPublishHandlerFunc {
 			l.log.ErrorContext(ctx, "message dropped, the log does not know it", "error", err)
 			return nil
 		}
+		crash.Here(crash.ProjectBeforeAck)
 		return err
 	}
 }

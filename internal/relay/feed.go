@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/lifecycle"
 )
@@ -112,10 +113,12 @@ func (l *laneFeed) once(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
+	crash.Here(crash.FeedBeforePublish)
 	if err := l.deps.Feed.Publish(eventlog.FeedTopic(l.lane), messages...); err != nil {
 		return 0, err
 	}
 	last := events[len(events)-1].Position
+	crash.Here(crash.FeedAfterConfirm)
 	err = l.deps.Checkpoints.Advance(ctx, l.fence, feedName, l.lane, last)
 	if errors.Is(err, ErrFenced) {
 		l.end(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 	"github.com/ebrahem-outlook/customer-service/internal/lifecycle"
 )
@@ -97,10 +98,12 @@ func (i *integration) once(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
+	crash.Here(crash.IntegrationBeforePublish)
 	if err := i.deps.Integration.Publish(eventlog.NoticeTopic, messages...); err != nil {
 		return 0, err
 	}
 	last := notices[len(notices)-1].Position
+	crash.Here(crash.IntegrationAfterConfirm)
 	err = i.deps.Checkpoints.Advance(ctx, i.fence, integrationName, integrationLane, last)
 	if errors.Is(err, ErrFenced) {
 		i.end(err)

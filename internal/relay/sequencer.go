@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 )
 
 // sequencer ticks for one term.
@@ -29,6 +31,7 @@ func (s *sequencer) once(ctx context.Context) (time.Duration, error) {
 		return early, nil
 	}
 	s.ticked = time.Now()
+	crash.Here(crash.SequenceBeforeCommit)
 	tick, err := s.deps.Sequence.TickOnce(ctx, s.fence, s.cfg.TickLimit)
 	if errors.Is(err, ErrFenced) || errors.Is(err, ErrSnapshotLost) {
 		s.end(err)
@@ -39,6 +42,7 @@ func (s *sequencer) once(ctx context.Context) (time.Duration, error) {
 	}
 	s.head.Store(int64(tick.Head))
 	if tick.Sequenced > 0 {
+		crash.Here(crash.SequenceAfterCommit)
 		for _, c := range s.carriers {
 			c.wake(tick.Lanes)
 		}

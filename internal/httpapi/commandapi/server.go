@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/ebrahem-outlook/customer-service/internal/command"
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/httpapi"
 )
@@ -138,5 +139,6 @@ func (s *server) run(ctx context.Context, a asked, do do) (*commandAnswer, error
 	if err != nil {
 		return nil, err
 	}
+	crash.Here(crash.CommandBeforeReply)
 	return newCommandAnswer(result, a)
 }
