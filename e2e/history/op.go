@@ -66,18 +66,21 @@ type Op struct {
 	Session int   `json:"session"` // reads of one session never go back; 0 for one that takes part in none
 	Kind    Kind  `json:"kind"`
 
-	Customer string          `json:"customer,omitempty"` // empty for a registration until it is answered
-	Email    string          `json:"email,omitempty"`    // asked for, in the form that is compared
-	Key      string          `json:"key,omitempty"`      // Idempotency-Key
-	IfMatch  int64           `json:"if_match,omitempty"` // 0: not sent
-	Token    string          `json:"token,omitempty"`    // Consistency-Token sent
-	Path     string          `json:"path,omitempty"`
-	Body     json.RawMessage `json:"body,omitempty"` // sent
-	DryRun   bool            `json:"dry_run,omitempty"`
+	Customer string `json:"customer,omitempty"` // empty for a registration until it is answered
+	Email    string `json:"email,omitempty"`    // asked for, in the form that is compared
+	Key      string `json:"key,omitempty"`      // Idempotency-Key
+	IfMatch  int64  `json:"if_match,omitempty"` // 0: not sent
+	// IfNoneMatch is the version of If-None-Match, 0 when it was not sent.
+	IfNoneMatch int64           `json:"if_none_match,omitempty"`
+	Token       string          `json:"token,omitempty"` // Consistency-Token sent
+	Path        string          `json:"path,omitempty"`
+	Body        json.RawMessage `json:"body,omitempty"` // sent
+	DryRun      bool            `json:"dry_run,omitempty"`
 	// Repeats is the op, answered OK, whose Key this one sends once more on
-	// purpose. With the same Path and Body it must answer the same; with
-	// another Body it must be refused. 410 after an erasure is right as well.
+	// purpose. It must answer the same again, or 410 after an erasure; Spoiled,
+	// which is with another Body, it must be refused. It has no effect of its own.
 	Repeats int64 `json:"repeats,omitempty"`
+	Spoiled bool  `json:"spoiled,omitempty"`
 
 	Call     int64   `json:"call"`
 	Return   int64   `json:"return,omitempty"`
