@@ -57,7 +57,8 @@ func (p *postgres) move() (err error) {
 func (p *postgres) profile() profile {
 	return profile{
 		port:     p.port,
-		stop:     syscall.SIGINT, // "fast": end sessions, write a checkpoint
+		stop:     syscall.SIGINT,  // "fast": end sessions, write a checkpoint
+		crash:    syscall.SIGQUIT, // "immediate"
 		patience: 2 * time.Minute,
 		abandon:  "QUIT", // the postmaster ends its backends itself
 	}

@@ -42,8 +42,9 @@ type driver interface {
 // profile is what drivers differ in and the service must know.
 type profile struct {
 	port int
-	// stop asks for an orderly end.
-	stop syscall.Signal
+	// stop asks for an orderly end, crash for one without any order that the
+	// service brings about itself; 0 if it has no such way.
+	stop, crash syscall.Signal
 	// patience bounds a start, recovery after a crash included.
 	patience time.Duration
 	// abandon is the signal that ends the service's first process and all
@@ -182,37 +183,6 @@ func (s *Service) launch(cmd *exec.Cmd) error {
 	}()
 	s.children = append(s.children, c)
 	return nil
-}
-
-// Stop ends the service in order, and by force what has not ended after 15 s.
-// A service that is stopped is left alone.
-func (s *Service) Stop() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	main := s.main()
-	if main == nil {
-		return nil
-	}
-	if err := s.resume(); err != nil {
-		return err
-	}
-	if main.running() {
-		if err := signalProcess(main.process, s.driver.profile().stop); err != nil {
-			return err
-		}
-		timer := time.NewTimer(15 * time.Second)
-		defer timer.Stop()
-		select {
-		case <-main.done:
-		case <-timer.C:
-			s.stack.say("%s: did not stop within 15s, killing it", s.kind)
-		}
-	}
-	if err := s.reap(context.Background()); err != nil {
-		return err
-	}
-	s.stack.say("%s: stopped", s.kind)
-	return s.note()
 }
 
 // Kill ends the service and all processes below it at once, as kill -9 does,

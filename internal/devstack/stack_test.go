@@ -124,6 +124,7 @@ func TestFaults(t *testing.T) {
 			t.Error("postgres was not shut down in order")
 		}
 	})
+	t.Run("an immediate shutdown is recovered from", func(t *testing.T) { crashAndStart(t, s) })
 	t.Run("rabbitmqctl", func(t *testing.T) {
 		out, err := s.Rabbitmqctl(t.Context(), "list_queues", "name")
 		if err != nil {
