@@ -11,10 +11,12 @@ type Record struct {
 	Fault     string        `json:"fault"`  // as in kill, pause, purge-queues
 	Target    string        `json:"target"` // as in command-api-1, rabbitmq, projector→postgres
 	Detail    string        `json:"detail,omitempty"`
-	Began     time.Duration `json:"began"`           // before it was injected
-	Healed    time.Duration `json:"healed"`          // once what was broken had been put back
-	Recovered time.Duration `json:"recovered"`       // once all was ready and a new write was read back with its token
-	Error     string        `json:"error,omitempty"` // why it could not be injected or healed; fails the run
+	With      int           `json:"with,omitempty"`   // number of the fault that it overlapped with
+	Began     time.Duration `json:"began"`            // before it was injected
+	Healed    time.Duration `json:"healed"`           // once what was broken had been put back, by both of two that overlap
+	Recovered time.Duration `json:"recovered"`        // once all was ready and a new write was read back with its token
+	Missed    string        `json:"missed,omitempty"` // what the service should have done and did not, as recovering in time; a violation
+	Error     string        `json:"error,omitempty"`  // why it could not be injected or healed; fails the run
 }
 
 // Recovery is how long the service needed after the fault had ended.

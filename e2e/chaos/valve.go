@@ -1,0 +1,107 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"sync"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/Shopify/toxiproxy/v2/stream"
+	"github.com/Shopify/toxiproxy/v2/toxics"
+)
+
+// valveType is what toxiproxy knows the valve by.
+const valveType = "valve"
+
+// valveBuffer is how many chunks wait in one direction of a connection, as in
+// flight over a slow network. Without room latency would act as a bandwidth.
+const valveBuffer = 256
+
+// valve is a toxic that does as another toxic does, and changes which one
+// while data flows, for all connections of a link in one direction.
+type valve struct {
+	mu      sync.Mutex
+	toxic   toxics.Toxic
+	lossy   bool // what it did to the data cannot be made up for
+	changed chan struct{}
+}
+
+var registerValve = sync.OnceFunc(func() { toxics.Register(valveType, new(valve)) })
+
+// addValve puts an open valve into every pipe of a proxy in one direction. It is to
+// be called before there are any.
+func addValve(proxy *toxiproxy.Proxy, direction stream.Direction) (*valve, error) {
+	registerValve()
+	spec, err := json.Marshal(map[string]any{"type": valveType, "stream": direction.String(), "attributes": map[string]any{}})
+	if err != nil {
+		return nil, err
+	}
+	wrapper, err := proxy.Toxics.AddToxicJson(bytes.NewReader(spec))
+	if err != nil {
+		return nil, fmt.Errorf("add a valve: %w", err)
+	}
+	v, ok := wrapper.Toxic.(*valve)
+	if !ok {
+		return nil, fmt.Errorf("toxiproxy made a %T of a valve", wrapper.Toxic)
+	}
+	v.set(new(toxics.NoopToxic), false)
+	return v, nil
+}
+
+// set makes the valve do as toxic does from now on. After a lossy toxic the
+// connections it acted on are closed: a peer that goes on would find a hole in
+// the stream, and TCP has none.
+func (v *valve) set(toxic toxics.Toxic, lossy bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.toxic, v.lossy = toxic, lossy
+	if v.changed != nil {
+		close(v.changed)
+	}
+	v.changed = make(chan struct{})
+}
+
+func (v *valve) now() (toxic toxics.Toxic, lossy bool, changed <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.toxic, v.lossy, v.changed
+}
+
+// GetBufferSize implements [toxics.BufferedToxic].
+func (*valve) GetBufferSize() int { return valveBuffer }
+
+// Pipe implements [toxics.Toxic].
+func (v *valve) Pipe(stub *toxics.ToxicStub) {
+	for {
+		toxic, lossy, changed := v.now()
+		part := toxics.NewToxicStub(stub.Input, stub.Output)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			part.Run(&toxics.ToxicWrapper{Toxic: toxic, Toxicity: 1})
+		}()
+		select {
+		case <-ended: // the stream is over, and the toxic has closed its output
+			return
+		case <-changed:
+		}
+		if !part.InterruptToxic() {
+			return
+		}
+		if lossy {
+			part.Close()
+			return
+		}
+	}
+}
+
+// address is the host and port of a URL.
+func address(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Port() == "" {
+		return "", fmt.Errorf("%q has no host and port to lead to", raw)
+	}
+	return u.Host, nil
+}
