@@ -1,0 +1,30 @@
+package mutate
+
+// relaying are bugs in telling others of events.
+func relaying() []Mutation {
+	return []Mutation{
+		{
+			Name:   "published-without-confirms",
+			Faults: []string{"kill-rabbitmq", "half-open", "one-way"},
+			Expect: []string{"P6"},
+			Why: "What was written to the broker's connection counts as published. The read model does not notice, because " +
+				"it finds what is missing by positions and reads it from the log; other services have nobody to do that.",
+			Edits: []Edit{{
+				"internal/rabbit/publisher.go", "\tfor _, confirm := range confirms {\n\t\tselect {\n",
+				"\tif len(confirms) > 0 {\n\t\treturn nil\n\t}\n\tfor _, confirm := range confirms {\n\t\tselect {\n",
+			}},
+		},
+		{
+			Name:   "checkpoint-before-publish",
+			Faults: []string{"kill-rabbitmq", "refused", "crash-command-api"},
+			Expect: []string{"P6"},
+			Why:    "The checkpoint of what other services are told moves first, and what could not be published is gone.",
+			Edits: []Edit{{
+				"internal/relay/integration.go", "\tif err := i.deps.Integration.Publish(",
+				"\ti.at = notices[len(notices)-1].Position\n" +
+					"\tif err := i.deps.Checkpoints.Advance(ctx, i.fence, integrationName, integrationLane, i.at); err != nil {\n" +
+					"\t\treturn 0, err\n\t}\n\tif err := i.deps.Integration.Publish(",
+			}},
+		},
+	}
+}
