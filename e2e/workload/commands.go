@@ -69,10 +69,10 @@ func (c *client) planFor(in *intent, now look) plan {
 	}
 }
 
-// addressPlan keeps the number of addresses around ten, and lets several
+// addressPlan keeps the number of addresses around five, and lets several
 // clients work on the same one.
 func (c *client) addressPlan(in *intent, now look) plan {
-	if len(now.addresses) == 0 || in.choose(7, 12) > len(now.addresses) {
+	if len(now.addresses) == 0 || in.choose(7, 6) > len(now.addresses) {
 		return plan{kind: history.AddAddress, method: http.MethodPost, path: "/addresses", body: c.postal(in)}
 	}
 	path := "/addresses/" + now.addresses[in.choose(4, len(now.addresses))]

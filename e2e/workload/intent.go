@@ -36,7 +36,7 @@ const (
 // 100 ops are commands.
 func shares() [actions]int {
 	return [actions]int{
-		register: 80, change: 200, address: 60, tag: 60, consent: 40, suspension: 40, deletion: 50, erasure: 12,
+		register: 80, change: 210, address: 60, tag: 60, consent: 40, suspension: 40, deletion: 40, erasure: 12,
 		contention: 70, repetition: 20, rehearsal: 20, importing: 5,
 		getOwn: 100, getAny: 110, getIfChanged: 40, getPast: 40, getHistory: 30, walk: 7, search: 40,
 	}
