@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,37 +18,43 @@ import (
 
 const (
 	sustainedRate = 2000 // registrations a second
-	sustainedTime = time.Minute
-	sampleEvery   = 500 * time.Millisecond
+	sampleEvery   = 250 * time.Millisecond
 )
 
-// At 2,000 registrations a second for a minute the sequencer, the relay and
-// the projector keep up: what is committed and not yet readable does not grow,
-// and no process's memory does. The load is open: it does not wait for answers.
+// At 2,000 registrations a second the sequencer, the relay and the projector
+// keep up: what is committed and not yet readable does not grow, and no
+// process's memory does. The load is open: it does not wait for answers. It
+// lasts 20 s, or what E2E_SUSTAINED says, as in 1m.
 //
 // The load comes from the machine that is measured, and others may use it too.
-// So a minute that failed is repeated, twice at most; what holds in a quiet one
+// So a time that failed is repeated, twice at most; what holds in a quiet one
 // holds.
 func TestKeepsUpWith2000RegistrationsASecond(t *testing.T) {
+	lasting := 20 * time.Second
+	if asked := os.Getenv("E2E_SUSTAINED"); asked != "" {
+		var err error
+		lasting, err = time.ParseDuration(asked)
+		require.NoError(t, err, "E2E_SUSTAINED")
+	}
 	c := cluster.New(t, stack, cluster.Size{})
 	client := c.NewClient()
 	warmUp(t, client)
 	var faults []string
 	for try := 1; try <= 3; try++ {
-		if faults = aMinuteOfLoad(t, c, client); len(faults) == 0 {
+		if faults = sustained(t, c, client, lasting); len(faults) == 0 {
 			break
 		}
-		t.Logf("minute %d: %s", try, strings.Join(faults, "; "))
+		t.Logf("try %d: %s", try, strings.Join(faults, "; "))
 	}
 	require.Empty(t, faults)
 	requireReadModelEqualsLog(t, c)
 }
 
-// aMinuteOfLoad says in which ways the service did not keep up.
-func aMinuteOfLoad(t *testing.T, c *cluster.Cluster, client *cluster.Client) (faults []string) {
+// sustained says in which ways the service did not keep up.
+func sustained(t *testing.T, c *cluster.Cluster, client *cluster.Client, lasting time.Duration) (faults []string) {
 	t.Helper()
-	ctx := cluster.Within(t, 3*time.Minute)
-	latencies := make([]time.Duration, int(sustainedRate*sustainedTime.Seconds()))
+	ctx := cluster.Within(t, 3*lasting)
+	latencies := make([]time.Duration, int(sustainedRate*lasting.Seconds()))
 	statuses := make([]int, len(latencies))
 	sampled, stop := sample(ctx, c)
 	began := time.Now()
@@ -73,8 +80,8 @@ func aMinuteOfLoad(t *testing.T, c *cluster.Cluster, client *cluster.Client) (fa
 	t.Logf("%d registrations in %s: %.0f/s, %d refused; latency from when each was due: p50 %s, p99 %s",
 		len(latencies)-refused, took.Round(time.Millisecond), float64(len(latencies)-refused)/took.Seconds(), refused,
 		latencies[len(latencies)/2], latencies[len(latencies)*99/100])
-	if took > sustainedTime*21/20 {
-		faults = append(faults, fmt.Sprintf("the rate was not held: %s for a minute's load", took))
+	if took > lasting*21/20 {
+		faults = append(faults, fmt.Sprintf("the rate was not held: %s for a load of %s", took, lasting))
 	}
 	if refused > len(latencies)/1000 {
 		faults = append(faults, fmt.Sprintf("%d registrations were refused", refused))
@@ -156,7 +163,7 @@ func behind(ctx context.Context, c *cluster.Cluster) (int64, error) {
 	return committed - readable, nil
 }
 
-// growingLag compares the last third of the minute with the middle one.
+// growingLag compares the last third of the time with the middle one.
 func growingLag(t *testing.T, samples []snapshot) (faults []string) {
 	t.Helper()
 	require.Greater(t, len(samples), 30, "the run was not watched")

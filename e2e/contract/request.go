@@ -180,7 +180,9 @@ func (r *Request) document(t *rapid.T, kind *openapi3.MediaType) (text []byte, f
 			continue
 		}
 		r.Spoiled = append(r.Spoiled, m.name)
-		fatal = fatal || m.fatal
+		if fatal = m.fatal; fatal {
+			break // another one could take it back
+		}
 	}
 	text = v.bytes()
 	if !fatal {

@@ -46,7 +46,7 @@ func (a *Appender) settle(ctx context.Context, batch []*submission, doubt error)
 		}
 		outcomes, err := a.call(ctx, batch)
 		if err == nil {
-			a.deliver(batch, outcomes)
+			a.deliver(ctx, batch, outcomes)
 			return
 		}
 		inDoubt, untouched := errors.Is(err, ErrUnavailable), errors.Is(err, eventlog.ErrUntouched)
@@ -91,11 +91,17 @@ func (a *Appender) fail(ctx context.Context, batch []*submission, err, doubt err
 	}
 }
 
-func (a *Appender) deliver(batch []*submission, outcomes []eventlog.Outcome) {
-	changed := false
+func (a *Appender) deliver(ctx context.Context, batch []*submission, outcomes []eventlog.Outcome) {
+	changed, earlier := false, 0
 	for i, s := range batch {
 		changed = changed || outcomes[i].Verdict == eventlog.Appended
+		if outcomes[i].Earlier {
+			earlier++
+		}
 		s.finish(outcomes[i], nil)
+	}
+	if earlier > 0 {
+		a.logger.DebugContext(ctx, "commands were committed by an attempt whose answer was lost", "commands", earlier)
 	}
 	if changed && a.cfg.Committed != nil {
 		a.cfg.Committed()

@@ -118,6 +118,7 @@ func (v Verdict) String() string {
 type Outcome struct {
 	Verdict  Verdict
 	Version  customer.Version // with Appended the stream's version after the item, with Conflicted the present one
+	Earlier  bool             // with Appended: an earlier attempt had committed the item, and its answer was lost
 	Claim    ClaimKind        // with ClaimTaken
 	Recorded *Idempotency     // with Replayed
 	Err      error            // with Refused; names no value

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/ebrahem-outlook/customer-service/internal/crash"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
@@ -152,6 +153,7 @@ func (l *Log) appendOnce(ctx context.Context, items []eventlog.Append, args []an
 	defer conn.Release()
 	pid := conn.Conn().PgConn().PID()
 	var r appendRow
+	crash.Here(crash.CommandBeforeCommit)
 	err = conn.QueryRow(ctx, appendBatch, args...).Scan(&r.verdict, &r.version, &r.claim,
 		&r.item, &r.digest, &r.customer, &r.recorded, &r.status, &r.command, &r.created)
 	if err != nil {
@@ -160,6 +162,7 @@ func (l *Log) appendOnce(ctx context.Context, items []eventlog.Append, args []an
 		}
 		return nil, err
 	}
+	crash.Here(crash.CommandAfterCommit)
 	return r.outcomes(items), nil
 }
 
@@ -170,7 +173,7 @@ func (r *appendRow) outcomes(items []eventlog.Append) []eventlog.Outcome {
 		case rowAppended:
 			out[i].Version = item.Expected + customer.Version(len(item.Events))
 		case rowAppendedBefore:
-			out[i].Version = customer.Version(r.version[i])
+			out[i].Version, out[i].Earlier = customer.Version(r.version[i]), true
 		case rowConflicted:
 			out[i] = eventlog.Outcome{Verdict: eventlog.Conflicted, Version: customer.Version(r.version[i])}
 		case rowClaimTaken:

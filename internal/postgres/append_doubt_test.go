@@ -84,7 +84,7 @@ func TestForgottenAttemptIsWaitedFor(t *testing.T) {
 
 	got := <-answered
 	require.NoError(t, got.err)
-	require.Equal(t, []eventlog.Outcome{{Version: 1}}, got.outcomes)
+	require.Equal(t, []eventlog.Outcome{{Version: 1, Earlier: true}}, got.outcomes)
 	stream, err := calm.Load(ctx, claimant.CustomerID, 0)
 	require.NoError(t, err)
 	require.Len(t, stream.Events, 1)

@@ -211,7 +211,7 @@ func recordOnly(t *testing.T, log Log) {
 	item := recorded(eventlog.Append{CustomerID: id, Expected: 1})
 	mustAppend(t, log, item)
 	mustAppend(t, log, change(id, 1))
-	mustAppend(t, log, item) // handed in again: still the same command
+	mustFind(t, log, item) // still the same command
 	found, err := log.FindIdempotency(testContext(t), item.Idempotency.Principal, item.Idempotency.Key)
 	require.NoError(t, err)
 	require.Equal(t, item.Idempotency.CommandID, found.CommandID)
@@ -226,11 +226,10 @@ func resubmission(t *testing.T, log Log) {
 	second := change(id, 1) // without idempotency record: the event ids tell
 	second.Events = envelopes(id, 1, 2)
 	second.Take, second.Free = []eventlog.Claim{now}, []eventlog.Claim{old}
-	for range 3 {
-		mustAppend(t, log, first)
-	}
-	for range 3 {
-		mustAppend(t, log, second)
+	for _, item := range []eventlog.Append{first, second} {
+		mustAppend(t, log, item)
+		mustFind(t, log, item)
+		mustFind(t, log, item)
 	}
 	requireEnvelopes(t, append(first.Events, second.Events...), load(t, log, id).Events)
 	requireFree(t, log, old)
@@ -248,8 +247,8 @@ func lateResubmission(t *testing.T, log Log) {
 	erase.DestroyKey = true
 	mustAppend(t, log, erase)
 
-	mustAppend(t, log, first) // writes neither key nor claim again
-	mustAppend(t, log, second)
+	mustFind(t, log, first) // writes neither key nor claim again
+	mustFind(t, log, second)
 	require.Nil(t, load(t, log, id).Key)
 	requireTaken(t, log, old)
 }

@@ -141,11 +141,17 @@ func racingResubmission(t *testing.T, log Log) {
 		for i := range batches {
 			batches[i] = batch
 		}
+		first := make([]int, len(batch))
 		for _, got := range race(t, log, batches) {
 			for i := range batch {
+				if !got[i].Earlier {
+					first[i]++
+				}
+				got[i].Earlier = false
 				require.Equal(t, eventlog.Outcome{Version: batch[i].Expected + 1}, got[i])
 			}
 		}
+		require.Equal(t, []int{1, 1, 1, 1}, first, "one attempt appended each item, the others found it")
 		for _, item := range batch {
 			require.Equal(t, item.Expected+1, load(t, log, item.CustomerID).Version)
 		}

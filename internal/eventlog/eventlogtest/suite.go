@@ -182,6 +182,13 @@ func mustAppend(t *testing.T, log Log, item eventlog.Append) {
 	require.Equal(t, want, appendOne(t, log, item))
 }
 
+// mustFind hands in a batch of one that is committed already.
+func mustFind(t *testing.T, log Log, item eventlog.Append) {
+	t.Helper()
+	want := eventlog.Outcome{Verdict: eventlog.Appended, Version: item.Expected + customer.Version(len(item.Events)), Earlier: true}
+	require.Equal(t, want, appendOne(t, log, item))
+}
+
 func load(t *testing.T, log Log, id customer.ID) eventlog.Stream {
 	t.Helper()
 	stream, err := log.Load(testContext(t), id, 0)
