@@ -58,19 +58,21 @@ func newClient(w *Workload, number int) *client {
 func (c *client) run(ctx context.Context) {
 	defer c.http.CloseIdleConnections()
 	drawn := newIntents(c.w.cfg.Seed, c.number)
-	for n := 0; ; n++ {
-		select {
-		case <-c.w.stopping:
-			return
-		case <-ctx.Done():
-			return
-		default:
-		}
+	for n := 0; ctx.Err() == nil && !c.stopped(); n++ {
 		if n%sessionLength == 0 {
 			c.begin(n / sessionLength)
 		}
 		in := drawn.next()
 		c.act(ctx, &in)
+	}
+}
+
+func (c *client) stopped() bool {
+	select {
+	case <-c.w.stopping:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -149,7 +149,7 @@ func (c *client) pages(ctx context.Context, most int, ask func(cursor string) (*
 		}
 		cursor = c.page(op, r)
 		c.end(op)
-		if cursor == "" {
+		if cursor == "" || c.stopped() {
 			return
 		}
 	}
