@@ -1,0 +1,10 @@
+//go:build !linux
+
+package chaos
+
+func (*SmallDisk) mount() error { return ErrNoSmallDisk }
+
+func (*SmallDisk) resize() error { return ErrNoSmallDisk }
+
+// Unmount does nothing: there are no small disks here.
+func (*SmallDisk) Unmount() error { return nil }
