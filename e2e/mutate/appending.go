@@ -33,7 +33,7 @@ func appending() []Mutation {
 		},
 		{
 			Name:   "answer-before-commit",
-			Faults: []string{"kill-command-api", "kill-postgres", "crash-command-api"},
+			Faults: []Fault{{"kill", "command-api-*"}, {"kill", "postgres"}},
 			Expect: []string{"P1"},
 			Why: "Commands are answered before their transaction commits, 20 ms later. Their order and their verdicts stay " +
 				"right, so that only who dies in between shows it.",
@@ -56,7 +56,7 @@ func appending() []Mutation {
 		},
 		{
 			Name:   "commit-not-on-disk",
-			Faults: []string{"kill-postgres"},
+			Faults: []Fault{{"kill", "postgres"}, {"immediate-shutdown", "postgres"}},
 			Expect: []string{"P1"},
 			Why: "COMMIT does not wait for the disk: a server that is killed forgets the last fifth of a second. " +
 				"Processes that die lose nothing by it.",
@@ -68,7 +68,7 @@ func appending() []Mutation {
 		},
 		{
 			Name:   "commit-retried-blindly",
-			Faults: []string{"lost-replies", "kill-postgres"},
+			Faults: []Fault{{"lost-replies", "command-api-*→postgres"}, {"terminate-all-backends", "postgres"}},
 			Expect: []string{"P1", "P3", "P4"},
 			Why: "A command whose COMMIT was not answered is carried out anew, as another command. Handing the same events " +
 				"in again would be harmless, because the log knows their ids, and so would another command under the same " +
@@ -99,7 +99,7 @@ func appending() []Mutation {
 		},
 		{
 			Name:   "idempotency-after-commit",
-			Faults: []string{"crash-command-api", "kill-command-api"},
+			Faults: []Fault{{"crash command-after-commit", "command-api"}, {"kill", "command-api-*"}},
 			Expect: []string{"P2", "P4"},
 			Why: "Idempotency records are read before the append and written after its commit, each in a transaction of its " +
 				"own. Who dies in between has the same request carried out twice.",
@@ -143,7 +143,7 @@ func appending() []Mutation {
 		},
 		{
 			Name:   "refused-though-committed",
-			Faults: []string{"pause-postgres", "latency", "stall"},
+			Faults: []Fault{{"pause", "postgres"}, {"latency", "all→postgres"}},
 			Expect: []string{"P1"},
 			Why: "A command that waited too long is answered as not carried out, though it is with the log already and may " +
 				"be committed.",

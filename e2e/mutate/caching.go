@@ -7,7 +7,7 @@ func caching() []Mutation {
 	return []Mutation{
 		{
 			Name:   "last-write-wins-in-the-cache",
-			Faults: []string{"flush-redis", "kill-redis", "pause-projector"},
+			Faults: []Fault{{"flush", "redis"}, {"kill", "redis"}},
 			Expect: []string{"P7", "P9"},
 			Why: "The cache keeps what was written last and not what is newest: neither do projectors compare versions, nor " +
 				"do reads that fill it look whether they still may.",

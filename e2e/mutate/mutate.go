@@ -30,14 +30,23 @@ type Edit struct{ File, Old, New string }
 type Mutation struct {
 	Name  string
 	Edits []Edit
-	// Faults bring it about, in the names of package chaos; with none of them,
-	// load alone does.
-	Faults []string
+	// Faults bring it about; with none of them, load alone does.
+	Faults []Fault
 	// Expect are the promises of which it has to break one.
 	Expect []string
 	// Why says what the bug is and, where there is more than one defence, which
 	// others had to go as well for anybody to notice.
 	Why string
+}
+
+// Fault names faults of package chaos: those of a kind, with the targets that a
+// pattern of [path.Match] fits.
+type Fault struct{ Kind, Target string }
+
+// Fits tells whether f names a fault of a kind that strikes target.
+func (f Fault) Fits(kind, target string) bool {
+	fits, err := path.Match(f.Target, target)
+	return err == nil && fits && f.Kind == kind
 }
 
 // All returns every planted bug.

@@ -24,7 +24,7 @@ func projecting() []Mutation {
 	return []Mutation{
 		{
 			Name:   "acknowledged-before-commit",
-			Faults: []string{"kill-projector", "crash-projector", "kill-postgres"},
+			Faults: []Fault{{"crash project-before-commit", "projector"}, {"kill", "projector-*"}},
 			Expect: []string{"P6", "P7"},
 			Why: "A message is acknowledged before its events are in the read model. Healing hides it, twice: the next " +
 				"message says which position it follows, and a sweep compares checkpoint and head. Both go. What is left " +
@@ -39,7 +39,7 @@ func projecting() []Mutation {
 		},
 		{
 			Name:   "broker-trusted",
-			Faults: []string{"purge-queues", "delete-queues"},
+			Faults: []Fault{{"purge-queues", "rabbitmq"}},
 			Expect: []string{"P6", "P7"},
 			Why: "Nothing heals what the broker lost: messages are applied as they come, and no sweep looks for what none " +
 				"announced. Without the sweep alone, the next message of the lane heals; without looking at positions " +
@@ -48,7 +48,7 @@ func projecting() []Mutation {
 		},
 		{
 			Name:   "checkpoint-first",
-			Faults: []string{"crash-projector", "kill-projector", "kill-postgres"},
+			Faults: []Fault{{"crash project-before-commit", "projector"}},
 			Expect: []string{"P6", "P7"},
 			Why: "A lane's checkpoint is committed before the rows it stands for. Customers that change again have the gap " +
 				"in their versions closed from their streams.",

@@ -5,7 +5,7 @@ func relaying() []Mutation {
 	return []Mutation{
 		{
 			Name:   "published-without-confirms",
-			Faults: []string{"kill-rabbitmq", "half-open", "one-way"},
+			Faults: []Fault{{"half-open", "all→rabbitmq"}},
 			Expect: []string{"P6"},
 			Why: "What was written to the broker's connection counts as published. The read model does not notice, because " +
 				"it finds what is missing by positions and reads it from the log; other services have nobody to do that.",
@@ -16,7 +16,7 @@ func relaying() []Mutation {
 		},
 		{
 			Name:   "checkpoint-before-publish",
-			Faults: []string{"kill-rabbitmq", "refused", "crash-command-api"},
+			Faults: []Fault{{"refused", "all→rabbitmq"}, {"half-open", "all→rabbitmq"}},
 			Expect: []string{"P6"},
 			Why:    "The checkpoint of what other services are told moves first, and what could not be published is gone.",
 			Edits: []Edit{{

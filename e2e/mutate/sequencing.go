@@ -25,7 +25,7 @@ func sequencing() []Mutation {
 		},
 		{
 			Name:   "gap-skipped-after-a-while",
-			Faults: []string{"pause-postgres", "stall"},
+			Faults: []Fault{{"pause", "postgres"}},
 			Expect: []string{"P5", "P6", "P7"},
 			Why: "The sequencer goes by ids and waits at a gap between them, but for no longer than 50 ms: then it takes " +
 				"the transaction for one that was rolled back.",
@@ -41,7 +41,7 @@ func sequencing() []Mutation {
 		},
 		{
 			Name:   "two-leaders",
-			Faults: []string{"pause-command-api", "two-leaders"},
+			Faults: []Fault{{"two-leaders", "command-api"}},
 			Expect: []string{"P5"},
 			Why: "A leader that was paused and overtaken goes on as one, and its epoch is compared nowhere. That alone does " +
 				"no harm: two sequencers take turns by their row's lock and look anew once they have it, no position and no " +
