@@ -10,6 +10,7 @@ import (
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/Shopify/toxiproxy/v2/stream"
 	"github.com/Shopify/toxiproxy/v2/toxics"
+	"github.com/rs/zerolog"
 )
 
 // valveType is what toxiproxy knows the valve by.
@@ -28,7 +29,11 @@ type valve struct {
 	changed chan struct{}
 }
 
-var registerValve = sync.OnceFunc(func() { toxics.Register(valveType, new(valve)) })
+// registerValve also silences toxiproxy, which logs through a package variable.
+var registerValve = sync.OnceFunc(func() {
+	toxics.Register(valveType, new(valve))
+	zerolog.SetGlobalLevel(zerolog.Disabled)
+})
 
 // addValve puts an open valve into every pipe of a proxy in one direction. It is to
 // be called before there are any.
