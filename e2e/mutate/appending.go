@@ -13,7 +13,7 @@ const (
 func appending() []Mutation {
 	return []Mutation{
 		{
-			Name:   "both-writers-win",
+			Name: "both-writers-win", Programs: []string{"command-api"},
 			Expect: []string{"P3", "P5"},
 			Why: "Two commands that decided on the same version are both appended. Without the unique key alone nothing " +
 				"happens, because the stream's row is locked and its version compared and set; without those alone, " +
@@ -32,7 +32,7 @@ func appending() []Mutation {
 			},
 		},
 		{
-			Name:   "answer-before-commit",
+			Name: "answer-before-commit", Programs: []string{"command-api"},
 			Faults: []Fault{{"kill", "command-api-*"}, {"kill", "postgres"}},
 			Expect: []string{"P1"},
 			Why: "Commands are answered before their transaction commits, 20 ms later. Their order and their verdicts stay " +
@@ -55,7 +55,7 @@ func appending() []Mutation {
 			},
 		},
 		{
-			Name:   "commit-not-on-disk",
+			Name: "commit-not-on-disk", Programs: []string{"command-api"},
 			Faults: []Fault{{"kill", "postgres"}, {"immediate-shutdown", "postgres"}},
 			Expect: []string{"P1"},
 			Why: "COMMIT does not wait for the disk: a server that is killed forgets the last fifth of a second. " +
@@ -67,7 +67,7 @@ func appending() []Mutation {
 			}},
 		},
 		{
-			Name:   "commit-retried-blindly",
+			Name: "commit-retried-blindly", Programs: []string{"command-api"},
 			Faults: []Fault{{"lost-replies", "command-api-*→postgres"}, {"terminate-all-backends", "postgres"}},
 			Expect: []string{"P1", "P3", "P4"},
 			Why: "A command whose COMMIT was not answered is carried out anew, as another command. Handing the same events " +
@@ -98,7 +98,7 @@ func appending() []Mutation {
 			},
 		},
 		{
-			Name:   "idempotency-after-commit",
+			Name: "idempotency-after-commit", Programs: []string{"command-api"},
 			Faults: []Fault{{"crash command-after-commit", "command-api"}, {"kill", "command-api-*"}},
 			Expect: []string{"P2", "P4"},
 			Why: "Idempotency records are read before the append and written after its commit, each in a transaction of its " +
@@ -142,7 +142,7 @@ func appending() []Mutation {
 			},
 		},
 		{
-			Name:   "refused-though-committed",
+			Name: "refused-though-committed", Programs: []string{"command-api"},
 			Faults: []Fault{{"pause", "postgres"}, {"latency", "all→postgres"}},
 			Expect: []string{"P1"},
 			Why: "A command that waited too long is answered as not carried out, though it is with the log already and may " +

@@ -6,7 +6,7 @@ const l1Go = "internal/query/l1.go"
 func caching() []Mutation {
 	return []Mutation{
 		{
-			Name:   "last-write-wins-in-the-cache",
+			Name: "last-write-wins-in-the-cache", Programs: []string{"projector", "query-api"},
 			Faults: []Fault{{"flush", "redis"}, {"kill", "redis"}},
 			Expect: []string{"P7", "P9"},
 			Why: "The cache keeps what was written last and not what is newest: neither do projectors compare versions, nor " +
@@ -17,7 +17,7 @@ func caching() []Mutation {
 			},
 		},
 		{
-			Name:   "token-ignored",
+			Name: "token-ignored", Programs: []string{"query-api"},
 			Expect: []string{"P7"},
 			Why:    "A read does not wait for the versions its tokens name.",
 			Edits: []Edit{{
@@ -25,7 +25,7 @@ func caching() []Mutation {
 			}},
 		},
 		{
-			Name:   "memory-never-invalidated",
+			Name: "memory-never-invalidated", Programs: []string{"query-api"},
 			Expect: []string{"P7", "P8", "P9", "P10"},
 			Why: "What a query process keeps in memory stays there when it is announced to have changed. Reads with a token " +
 				"ask past it; and it is asked for again after ten seconds whatever was announced, which goes as well.",

@@ -4,7 +4,7 @@ package mutate
 func deciding() []Mutation {
 	return []Mutation{
 		{
-			Name:   "if-match-ignored",
+			Name: "if-match-ignored", Programs: []string{"command-api"},
 			Expect: []string{"P3"},
 			Why:    "A command on a version that is no longer the customer's is carried out.",
 			Edits: []Edit{{
@@ -13,7 +13,7 @@ func deciding() []Mutation {
 			}},
 		},
 		{
-			Name:   "restored-without-claim",
+			Name: "restored-without-claim", Programs: []string{"command-api"},
 			Expect: []string{"P2", "P3"},
 			Why: "A customer that is restored does not claim its e-mail address again, which somebody else may have got " +
 				"meanwhile or may get later.",
@@ -24,7 +24,7 @@ func deciding() []Mutation {
 			}},
 		},
 		{
-			Name:   "claim-kept-by-the-deleted",
+			Name: "claim-kept-by-the-deleted", Programs: []string{"command-api"},
 			Expect: []string{"P2", "P3"},
 			Why:    "A customer that is deleted keeps its e-mail address, so that nobody else can have it.",
 			Edits: []Edit{{
@@ -34,7 +34,7 @@ func deciding() []Mutation {
 			}},
 		},
 		{
-			Name:   "claim-kept-by-the-refused",
+			Name: "claim-kept-by-the-refused", Programs: []string{"command-api"},
 			Expect: []string{"P2", "P3"},
 			Why: "Of a registration that is refused because one of its two claims is taken, the other one stays, held by a " +
 				"customer that does not exist.",

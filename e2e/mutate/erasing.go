@@ -4,7 +4,7 @@ package mutate
 func erasing() []Mutation {
 	return []Mutation{
 		{
-			Name:   "key-outlives-erasure",
+			Name: "key-outlives-erasure", Programs: []string{"command-api"},
 			Expect: []string{"P10"},
 			Why: "Erasing a customer leaves its data key, so that whoever has a backup of the log can read it. No answer " +
 				"changes by it: what is shown goes by the event.",
@@ -14,7 +14,7 @@ func erasing() []Mutation {
 			}},
 		},
 		{
-			Name:   "history-outlives-erasure",
+			Name: "history-outlives-erasure", Programs: []string{"projector"},
 			Expect: []string{"P10"},
 			Why:    "Erasing a customer leaves what its history says about each change.",
 			Edits:  []Edit{{projectionGo, "if len(d.Blank) > 0 {", "if len(d.Blank) < 0 {"}},

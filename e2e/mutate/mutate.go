@@ -30,6 +30,9 @@ type Edit struct{ File, Old, New string }
 type Mutation struct {
 	Name  string
 	Edits []Edit
+	// Programs run the changed code: command-api, projector, query-api. One that
+	// has it too and does not run it is left as it is.
+	Programs []string
 	// Faults bring it about; with none of them, load alone does.
 	Faults []Fault
 	// Expect are the promises of which it has to break one.
@@ -91,13 +94,29 @@ func Apply(m Mutation, root fs.FS) (map[string]string, error) {
 	return texts, nil
 }
 
-// Build builds the three processes with m and their crash points into dir, from
-// the working tree at root. What m does not change comes from the build cache.
-func Build(ctx context.Context, m Mutation, root, dir string) error {
+// Programs are those of a cluster.
+func Programs() []string { return []string{"command-api", "projector", "query-api"} }
+
+// Build makes dir a directory of the three programs: m's with m, from the
+// working tree at root, and the others those of the directory usual. All have
+// crash points. What m does not change comes from the build cache.
+func Build(ctx context.Context, m Mutation, root, usual, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // programs, for anybody to run
 		return err
 	}
-	return compile(ctx, m, root, "-tags", "crashpoints", "-o", dir+string(filepath.Separator), "./cmd/...")
+	args := []string{"-tags", "crashpoints", "-buildvcs=false", "-o", dir + string(filepath.Separator)}
+	for _, program := range Programs() {
+		at := filepath.Join(dir, program)
+		if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if slices.Contains(m.Programs, program) {
+			args = append(args, "./cmd/"+program)
+		} else if err := os.Symlink(filepath.Join(usual, program), at); err != nil {
+			return err
+		}
+	}
+	return compile(ctx, m, root, args...)
 }
 
 // Check compiles what all of them change and nothing else. Those that change

@@ -23,6 +23,8 @@ func TestEveryBugCanBePlanted(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			require.Regexp(t, `^[a-z0-9]+(-[a-z0-9]+)*$`, m.Name)
 			require.NotEmpty(t, m.Why)
+			require.NotEmpty(t, m.Programs)
+			require.Subset(t, mutate.Programs(), m.Programs)
 			require.NotEmpty(t, m.Expect)
 			for _, promise := range m.Expect {
 				require.Regexp(t, `^P(1[0-2]|[1-9])$`, promise)

@@ -23,7 +23,7 @@ func healsLast() Edit {
 func projecting() []Mutation {
 	return []Mutation{
 		{
-			Name:   "acknowledged-before-commit",
+			Name: "acknowledged-before-commit", Programs: []string{"projector"},
 			Faults: []Fault{{"crash project-before-commit", "projector"}, {"kill", "projector-*"}},
 			Expect: []string{"P6", "P7"},
 			Why: "A message is acknowledged before its events are in the read model. Healing hides it, twice: the next " +
@@ -38,7 +38,7 @@ func projecting() []Mutation {
 			},
 		},
 		{
-			Name:   "broker-trusted",
+			Name: "broker-trusted", Programs: []string{"projector"},
 			Faults: []Fault{{"purge-queues", "rabbitmq"}},
 			Expect: []string{"P6", "P7"},
 			Why: "Nothing heals what the broker lost: messages are applied as they come, and no sweep looks for what none " +
@@ -47,7 +47,7 @@ func projecting() []Mutation {
 			Edits: []Edit{healsBefore(), healsLast()},
 		},
 		{
-			Name:   "checkpoint-first",
+			Name: "checkpoint-first", Programs: []string{"projector"},
 			Faults: []Fault{{"crash project-before-commit", "projector"}},
 			Expect: []string{"P6", "P7"},
 			Why: "A lane's checkpoint is committed before the rows it stands for. Customers that change again have the gap " +
@@ -62,7 +62,7 @@ func projecting() []Mutation {
 			}},
 		},
 		{
-			Name:   "unknown-event-skipped",
+			Name: "unknown-event-skipped", Programs: []string{"projector"},
 			Expect: []string{"P6", "P7", "P12"},
 			Why: "The projector is a release that does not know customer.untagged, and passes over what it does not know " +
 				"without a word, instead of halting that customer.",
@@ -79,7 +79,7 @@ func projecting() []Mutation {
 			},
 		},
 		{
-			Name:   "deleted-stay-listed",
+			Name: "deleted-stay-listed", Programs: []string{"projector"},
 			Expect: []string{"P7"},
 			Why:    "Customers that are deleted stay in lists and searches.",
 			Edits:  []Edit{{projectionGo, "if len(gone) > 0 {", "if len(gone) < 0 {"}},

@@ -4,7 +4,7 @@ package mutate
 func relaying() []Mutation {
 	return []Mutation{
 		{
-			Name:   "published-without-confirms",
+			Name: "published-without-confirms", Programs: []string{"command-api"},
 			Faults: []Fault{{"half-open", "all→rabbitmq"}},
 			Expect: []string{"P6"},
 			Why: "What was written to the broker's connection counts as published. The read model does not notice, because " +
@@ -15,7 +15,7 @@ func relaying() []Mutation {
 			}},
 		},
 		{
-			Name:   "checkpoint-before-publish",
+			Name: "checkpoint-before-publish", Programs: []string{"command-api"},
 			Faults: []Fault{{"refused", "all→rabbitmq"}, {"half-open", "all→rabbitmq"}},
 			Expect: []string{"P6"},
 			Why:    "The checkpoint of what other services are told moves first, and what could not be published is gone.",

@@ -13,7 +13,7 @@ const (
 func sequencing() []Mutation {
 	return []Mutation{
 		{
-			Name:   "order-by-identity",
+			Name: "order-by-identity", Programs: []string{"command-api"},
 			Expect: []string{"P5", "P6", "P7"},
 			Why: "The sequencer goes by the last id it has seen, and never sees an event whose transaction drew its id " +
 				"earlier and ended later. Customers that change again have the gap in their versions closed from their " +
@@ -24,7 +24,7 @@ func sequencing() []Mutation {
 			},
 		},
 		{
-			Name:   "gap-skipped-after-a-while",
+			Name: "gap-skipped-after-a-while", Programs: []string{"command-api"},
 			Faults: []Fault{{"pause", "postgres"}},
 			Expect: []string{"P5", "P6", "P7"},
 			Why: "The sequencer goes by ids and waits at a gap between them, but for no longer than 50 ms: then it takes " +
@@ -40,7 +40,7 @@ func sequencing() []Mutation {
 			},
 		},
 		{
-			Name:   "two-leaders",
+			Name: "two-leaders", Programs: []string{"command-api"},
 			Faults: []Fault{{"two-leaders", "command-api"}},
 			Expect: []string{"P5"},
 			Why: "A leader that was paused and overtaken goes on as one, and its epoch is compared nowhere. That alone does " +
