@@ -6,11 +6,19 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
+)
+
+const (
+	// erasurePatience is how long an erasure may take to get its position after
+	// it was committed: another sequencer takes over from a dead one in some 3 s.
+	erasurePatience = 5 * time.Second
+	erasurePoll     = 50 * time.Millisecond
 )
 
 // Difference is one way in which a customer's rows are not what the log says.
@@ -155,12 +163,16 @@ func (v *verification) part(ctx context.Context, part Part) error {
 				for i := range ready {
 					ready[i].passOver = true
 				}
+				readAt := time.Now()
 				var w Wanted
 				customers := 0
 				if err := perCustomer(ready, func(id customer.ID, own []opened) error {
 					row, known := have[id]
 					delete(have, id)
-					what := v.want(&w, id, row, parked[id], own)
+					what, err := v.want(ctx, &w, id, row, parked[id], own, readAt)
+					if err != nil {
+						return err
+					}
 					if known {
 						customers++
 					}
@@ -193,8 +205,10 @@ func (v *verification) part(ctx context.Context, part Part) error {
 }
 
 // want adds what a customer's rows should be like to w, or says what is wrong
-// with how far it is.
-func (v *verification) want(w *Wanted, id customer.ID, have Standing, parked Parked, events []opened) string {
+// with how far it is. Their keys were read by readAt.
+func (v *verification) want(
+	ctx context.Context, w *Wanted, id customer.ID, have Standing, parked Parked, events []opened, readAt time.Time,
+) (string, error) {
 	lane := eventlog.LaneOf(eventlog.SlotOf(id), len(v.p.lanes))
 	due := customer.Version(0)
 	for _, e := range events {
@@ -205,26 +219,57 @@ func (v *verification) want(w *Wanted, id customer.ID, have Standing, parked Par
 	last := events[len(events)-1].entry.Version
 	switch {
 	case have.Version > last:
-		return "is ahead of the log"
+		return "is ahead of the log", nil
 	case have.Version < due && (parked.Version == 0 || parked.Version != have.Version+1 && !events[0].orphan):
 		if have.Version == 0 {
-			return "is missing"
+			return "is missing", nil
 		}
-		return fmt.Sprintf("is at version %d, should be at %d", have.Version, due)
+		return fmt.Sprintf("is at version %d, should be at %d", have.Version, due), nil
 	case have.Version == 0:
-		return ""
+		return "", nil
 	}
 	n := 0
 	for n < len(events) && events[n].entry.Version <= have.Version {
 		n++
 	}
 	upTo := events[:n]
-	if n > 0 && upTo[0].shredded && !have.Shredded && n < len(events) {
-		w.Others = append(w.Others, id) // its erasure is on the way
-		return ""
+	if n > 0 && upTo[0].shredded && !have.Shredded {
+		erasing := n < len(events)
+		if !erasing {
+			var err error
+			if erasing, err = v.erasing(ctx, id, last, readAt); err != nil {
+				return "", err
+			}
+		}
+		if erasing {
+			w.Others = append(w.Others, id) // its erasure is on the way
+			return "", nil
+		}
 	}
 	if err := w.Delta.foldWhole(id, len(v.p.lanes), upTo); err != nil {
-		return err.Error()
+		return err.Error(), nil
 	}
-	return ""
+	return "", nil
+}
+
+// erasing tells whether a customer whose key was gone at a time has an event
+// after last. A key goes together with the event that says so, but keys are read
+// after events, and an event can be read once it has a position.
+func (v *verification) erasing(ctx context.Context, id customer.ID, last customer.Version, gone time.Time) (bool, error) {
+	again := time.NewTicker(erasurePoll)
+	defer again.Stop()
+	for {
+		later, err := v.p.log.ReadStream(ctx, id, last, 1)
+		if err != nil {
+			return false, fmt.Errorf("look for the erasure of %s: %w", id, err)
+		}
+		if len(later) > 0 || time.Since(gone) > erasurePatience {
+			return len(later) > 0, nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
