@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ebrahem-outlook/customer-service/e2e/cluster"
 	"github.com/ebrahem-outlook/customer-service/internal/devstack"
@@ -77,9 +78,9 @@ func linkFaults(c *cluster.Cluster, links *Links) []Fault {
 		add("all→"+string(service), scope{"", service})
 	}
 	var faults []Fault
-	fault := func(damage Damage, targets []string) {
+	fault := func(kind string, damage Damage, least time.Duration, targets []string) {
 		faults = append(faults, Fault{
-			Kind: string(damage), Targets: targets,
+			Kind: kind, Targets: targets, Least: least,
 			Touches: func(target string) []string {
 				s := scopes[target]
 				if s.process == "" {
@@ -106,13 +107,13 @@ func linkFaults(c *cluster.Cluster, links *Links) []Fault {
 		})
 	}
 	for _, damage := range Damages() {
-		fault(damage, targets)
+		fault(string(damage), damage, 0, targets)
 	}
-	// Once more where a lost reply is a COMMIT of unknown outcome.
+	// Once more where a lost reply is that of a COMMIT, whose outcome is unknown.
 	var commits []string
 	for _, p := range c.Commands {
 		commits = append(commits, p.Name+"→"+string(devstack.Postgres))
 	}
-	fault(LostReplies, commits)
+	fault("lost-commits", LostReplies, 2*time.Second, commits)
 	return faults
 }

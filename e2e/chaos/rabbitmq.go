@@ -61,7 +61,6 @@ func rabbitFaults(c *cluster.Cluster) []Fault {
 			})
 		}},
 		{Kind: "delete-bindings", Targets: target, Most: 2 * time.Second, Inject: func(_ context.Context, in *Injection) error {
-			in.Settle(func(ctx context.Context) error { return settle(ctx, c) })
 			return administer(c, func(ch *amqp.Channel) error {
 				for _, q := range queues(c) {
 					key, exchange := binding(c, q)

@@ -43,7 +43,8 @@ type Config struct {
 
 	// Catalogue replaces the usual one, and Extra is added to it.
 	Catalogue, Extra []Fault
-	// Always are kinds that come even if there are fewer faults than kinds.
+	// Always are kinds of which one comes even if there are fewer faults than
+	// kinds.
 	Always []string
 }
 
@@ -82,6 +83,9 @@ func Run(ctx context.Context, c Config) ([]Record, error) {
 		return nil, fmt.Errorf("chaos: %w", err)
 	}
 	r := &run{Config: c}
+	if err := r.begin(ctx); err != nil {
+		return nil, fmt.Errorf("chaos: before the first fault: %w", err)
+	}
 	fmt.Fprintf(c.Log, "seed %d: %d faults of %d kinds\n", c.Seed, c.Faults, len(c.Catalogue))
 	for _, s := range schedule(c.Seed, c.Catalogue, c.Faults, c.Always) {
 		err := r.step(ctx, s)
@@ -102,6 +106,19 @@ type run struct {
 }
 
 func (r *run) now() time.Duration { return time.Duration(r.Now()) }
+
+// begin waits until the service works and RabbitMQ can stand a fault.
+func (r *run) begin(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, RecoveryLimit)
+	defer cancel()
+	if err := r.well(limited); err != nil {
+		return err
+	}
+	if len(r.Cluster.Processes()) == 0 {
+		return nil
+	}
+	return settle(ctx, r.Cluster)
+}
 
 // step injects one fault, or two that overlap, heals and waits for recovery.
 func (r *run) step(ctx context.Context, s step) error {

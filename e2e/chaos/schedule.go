@@ -32,7 +32,7 @@ type step struct {
 
 // schedule draws n faults. The same seed, catalogue and n yield the same
 // schedule. Every fault of the catalogue comes before any comes again; when n
-// is smaller, those whose kind is in always come in any case.
+// is smaller, one of each kind in always comes in any case.
 func schedule(seed uint64, catalogue []Fault, n int, always []string) []step {
 	rnd := rand.New(rand.NewPCG(seed, 0x63_68_61_6f_73)) //nolint:gosec // reproducible, not secret
 	var order []*Fault
@@ -75,19 +75,17 @@ func round(rnd *rand.Rand, catalogue []Fault, n int, always []string) []*Fault {
 	if n >= len(all) {
 		return all
 	}
-	slices.SortStableFunc(all, func(a, b *Fault) int {
-		return rank(a, always) - rank(b, always)
-	})
-	all = all[:n]
+	var must, may []*Fault
+	for _, f := range all {
+		if slices.Contains(always, f.Kind) && !slices.ContainsFunc(must, func(m *Fault) bool { return m.Kind == f.Kind }) {
+			must = append(must, f)
+		} else {
+			may = append(may, f)
+		}
+	}
+	all = append(must, may...)[:n]
 	rnd.Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
-}
-
-func rank(f *Fault, always []string) int {
-	if slices.Contains(always, f.Kind) {
-		return 0
-	}
-	return 1
 }
 
 func draw(rnd *rand.Rand, f *Fault, number int) planned {
