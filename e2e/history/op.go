@@ -61,8 +61,8 @@ const (
 // the first time it was sent and Return the last answer. Times are nanoseconds
 // since the run began, by a clock that never goes back.
 type Op struct {
-	ID      int64 `json:"id"` // in the order of Call, from 1
-	Client  int   `json:"client"`
+	ID      int64 `json:"id"`      // in the order of Call, from 1
+	Client  int   `json:"client"`  // from 1; 0 sends probes between faults
 	Session int   `json:"session"` // reads of one session never go back; 0 for one that takes part in none
 	Kind    Kind  `json:"kind"`
 
@@ -73,8 +73,8 @@ type Op struct {
 	// IfNoneMatch is the version of If-None-Match, 0 when it was not sent.
 	IfNoneMatch int64           `json:"if_none_match,omitempty"`
 	Token       string          `json:"token,omitempty"` // Consistency-Token sent
-	Path        string          `json:"path,omitempty"`
-	Body        json.RawMessage `json:"body,omitempty"` // sent
+	Path        string          `json:"path,omitempty"`  // with its query, but for a page's cursor
+	Body        json.RawMessage `json:"body,omitempty"`  // sent
 	DryRun      bool            `json:"dry_run,omitempty"`
 	// Repeats is the op, answered OK, whose Key this one sends once more on
 	// purpose. It must answer the same again, or 410 after an erasure; Spoiled,

@@ -10,10 +10,14 @@ import (
 	"github.com/ebrahem-outlook/customer-service/e2e/history"
 )
 
+// prober is the number of the client that sends probes. They are in the
+// history, because they are in the log, and in no figures.
+const prober = 0
+
 // ReadBack registers a fresh customer at every command process and reads each
 // with its token from every process that answers reads. It tries again until
-// that works or ctx ends. It is how a recovery is told, and no part of the
-// load: its ops are of client 0.
+// that works or ctx ends. It is how a recovery is told, and no part of
+// the load.
 func (w *Workload) ReadBack(ctx context.Context) error {
 	w.probeTurn.Lock()
 	defer w.probeTurn.Unlock()

@@ -82,7 +82,9 @@ func (c *client) take(op *history.Op, r *reply) {
 	if r.err != nil {
 		op.Error = r.err.Error()
 	}
-	c.w.stats.attempt(op.Return, r.status, r.code, op.Attempts > 1)
+	if c.number != prober {
+		c.w.stats.attempt(op.Return, r.status, r.code, op.Attempts > 1)
+	}
 	if r.status < http.StatusMultipleChoices && r.json() {
 		op.Answer = json.RawMessage(r.body)
 	}
@@ -103,7 +105,9 @@ func idIn(answer []byte) string {
 // end writes op down as it ended.
 func (c *client) end(op *history.Op) {
 	c.rec.End(op)
-	c.w.stats.ended(op)
+	if c.number != prober {
+		c.w.stats.ended(op)
+	}
 }
 
 // settleOnce gives op the outcome of its only attempt.

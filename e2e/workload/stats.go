@@ -17,7 +17,7 @@ const maxSamples = 20
 type Stats struct {
 	Acknowledged int64 // commands answered with success, those sent once more on purpose included
 	Refused      int64 // commands
-	Unknown      int64 // commands
+	Unknown      int64 // commands whose outcome stays open
 	Reads        int64 // answered with what was asked for
 	ReadsRefused int64
 	ReadsLost    int64
@@ -41,8 +41,8 @@ type Stats struct {
 type Second struct {
 	Acknowledged int64 `json:"acknowledged"`
 	Reads        int64 `json:"reads"`
-	Errors       int64 `json:"errors"` // attempts without an answer, and answers of 5xx
-	Unknown      int64 `json:"unknown"`
+	Errors       int64 `json:"errors"`  // attempts without an answer, and answers of 5xx
+	Unknown      int64 `json:"unknown"` // commands
 }
 
 type counters struct {
@@ -104,9 +104,6 @@ func (c *counters) ended(op *history.Op) {
 	}
 	c.s.ByKind[op.Kind][op.Outcome]++
 	second := c.second(op.Return)
-	if op.Outcome == history.Unknown {
-		second.Unknown++
-	}
 	switch {
 	case op.DryRun:
 		c.s.DryRuns++
@@ -117,6 +114,7 @@ func (c *counters) ended(op *history.Op) {
 		c.s.Refused++
 	case op.Command():
 		c.s.Unknown++
+		second.Unknown++
 	case op.Outcome == history.OK:
 		c.s.Reads++
 		second.Reads++

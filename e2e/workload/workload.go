@@ -81,7 +81,7 @@ func Start(ctx context.Context, cfg Config) *Workload {
 		cfg: cfg, world: newWorld(cfg.Seed, cfg.Hot), stats: newCounters(), pace: newPace(cfg.Rate),
 		stopping: make(chan struct{}), cancel: cancel,
 	}
-	w.probes = newClient(w, 0)
+	w.probes = newClient(w, prober)
 	for number := 1; number <= cfg.Clients; number++ {
 		c := newClient(w, number)
 		w.clients.Go(func() { c.run(ctx) })
