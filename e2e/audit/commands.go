@@ -40,6 +40,7 @@ func attribute(ops []history.Op, log *Log) effects {
 			e.mine[f.command] = true
 		}
 	}
+	adopt(ops, log, e)
 	return e
 }
 
@@ -63,7 +64,9 @@ func (l *Log) find(op *history.Op) (effect, bool) {
 		return effect{}, false
 	}
 	f := effect{op: op, customer: idOf(op.Customer), from: v.Version, to: v.Version, command: v.CommandID}
-	if c := l.Commands[v.CommandID]; c != nil && c.Last == v.Version && op.Status != 0 {
+	if unchanged(op) {
+		f.command = uuid.Nil
+	} else if c := l.Commands[v.CommandID]; c != nil && c.Last == v.Version {
 		f.from = c.First - 1
 	}
 	return f, true
@@ -72,7 +75,7 @@ func (l *Log) find(op *history.Op) (effect, bool) {
 // checkAcknowledged is P1.
 func checkAcknowledged(ops []history.Op, log *Log, e effects) Verdict {
 	v := Verdict{Promise: "P1", Check: "acknowledged commands are in the log once, at the version answered", Unit: "commands"}
-	unchanged := 0
+	nothing := 0
 	owner := map[uuid.UUID]*history.Op{}
 	for i := range ops {
 		op := &ops[i]
@@ -95,8 +98,9 @@ func checkAcknowledged(ops []history.Op, log *Log, e effects) Verdict {
 		}
 		c := log.Commands[f.command]
 		switch {
-		case c == nil || op.Key == "" && f.from == f.to:
-			unchanged++
+		case c == nil:
+			nothing++
+			continue
 		case c.Scattered:
 			v.Violate("%s has its events in several places of the log", tell(op))
 		case c.Last != f.to:
@@ -106,7 +110,7 @@ func checkAcknowledged(ops []history.Op, log *Log, e effects) Verdict {
 		}
 		owner[f.command] = op
 	}
-	v.Note = fmt.Sprintf("%d of them had nothing to change", unchanged)
+	v.Note = fmt.Sprintf("%d of them had nothing to change", nothing)
 	return v
 }
 
