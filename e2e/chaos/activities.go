@@ -44,7 +44,7 @@ type Outcome struct {
 // Unlike a fault it goes on when its turn is over.
 type Activities struct {
 	cluster *cluster.Cluster
-	points  *CrashPoints // nil without
+	points  *CrashPoints // of tasks alone: serving processes pass some of them too
 	links   *Links       // nil without
 	dir     string
 	began   time.Time
@@ -58,12 +58,19 @@ type Activities struct {
 	imported []Imported
 }
 
-// NewActivities does nothing yet. points and links may be nil; files go to dir.
-func NewActivities(c *cluster.Cluster, points *CrashPoints, links *Links, dir string) *Activities {
+// NewActivities does nothing yet. links may be nil; files go to dir.
+func NewActivities(c *cluster.Cluster, links *Links, dir string) (*Activities, error) {
+	points, err := NewCrashPoints(filepath.Join(dir, "points"))
+	if err != nil {
+		return nil, err
+	}
 	a := &Activities{cluster: c, points: points, links: links, dir: dir, began: time.Now(), busy: make(map[string]bool)}
 	a.run, a.stop = context.WithCancel(context.Background())
-	return a
+	return a, nil
 }
+
+// Died is how often a task died at each point.
+func (a *Activities) Died() map[string]int { return a.points.Died() }
 
 // task is one thing to do.
 type task struct {
@@ -173,7 +180,7 @@ func (a *Activities) carryOut(t task, o *Outcome, rnd *rand.Rand) {
 // some time.
 func (a *Activities) killer(t task, rnd *rand.Rand) func(context.Context, *exec.Cmd) string {
 	after := time.Duration(rnd.Int64N(int64(800 * time.Millisecond)))
-	if a.points == nil || len(t.points) == 0 || rnd.IntN(3) == 0 {
+	if len(t.points) == 0 || rnd.IntN(3) == 0 {
 		return func(ctx context.Context, cmd *exec.Cmd) string {
 			if !pause(ctx, after) {
 				return "" // it has ended
@@ -200,9 +207,7 @@ func (a *Activities) once(t task, said string, kill func(context.Context, *exec.
 	ctx, cancel := context.WithTimeout(a.run, taskLimit)
 	defer cancel()
 	cmd := t.start(ctx, said)
-	if a.points != nil {
-		cmd.Env = append(cmd.Env, a.points.Environ("")...)
-	}
+	cmd.Env = append(cmd.Env, a.points.Environ("")...)
 	out := &tail{}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
@@ -257,6 +262,17 @@ func (a *Activities) Finish(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Rebuild makes the views anew, once, undisturbed. It is what the documents ask
+// for after an upgrade to a version that derives them differently: what the
+// earlier one wrote while both ran stays as it was until then.
+func (a *Activities) Rebuild(ctx context.Context) error {
+	out, err := a.command(ctx, "projector", true, "rebuild").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("rebuild: %w: %s", err, out)
+	}
+	return nil
 }
 
 // Outcomes are what became of everything so far, in the order in which it began.

@@ -144,12 +144,12 @@ func (a *Activities) ask(ctx context.Context, externalID string) ([]string, erro
 	if err != nil || res.StatusCode != http.StatusOK {
 		return nil, errors.Join(err, fmt.Errorf("list by external id: %d %s", res.StatusCode, body))
 	}
-	var page struct{ Items []struct{ Email string } }
+	var page struct{ Data []struct{ Email string } }
 	if err := json.Unmarshal(body, &page); err != nil {
 		return nil, err
 	}
 	var emails []string
-	for _, item := range page.Items {
+	for _, item := range page.Data {
 		emails = append(emails, item.Email)
 	}
 	return emails, nil

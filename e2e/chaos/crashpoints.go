@@ -106,6 +106,7 @@ var passing = map[string][]crash.Point{
 		crash.CommandBeforeCommit, crash.CommandAfterCommit, crash.CommandBeforeReply, crash.EraseAfterCommit,
 		crash.SequenceBeforeCommit, crash.SequenceAfterCommit,
 		crash.FeedBeforePublish, crash.FeedAfterConfirm, crash.IntegrationBeforePublish, crash.IntegrationAfterConfirm,
+		crash.ImportBetweenBatches, // over HTTP
 	},
 	"projector": {
 		crash.ProjectBeforeCommit, crash.ProjectBeforeCache, crash.ProjectBeforeAck,

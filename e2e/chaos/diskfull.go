@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -118,24 +119,27 @@ func (d *SmallDisk) Fault(c *cluster.Cluster) (Fault, error) {
 		Kind: "disk-full", Targets: []string{"disk"}, Alone: true, Least: time.Second, Most: 4 * time.Second,
 		Touches: func(string) []string { return touched },
 		Inject: func(_ context.Context, in *Injection) error {
-			in.Undo(func(ctx context.Context) error {
-				err := d.Free()
-				var ended []string
-				for _, s := range services {
-					if s.PID() == 0 {
-						ended = append(ended, string(s.Kind()))
-					}
-					err = errors.Join(err, s.Start(ctx))
-				}
-				if len(ended) > 0 {
-					in.Say("ended of it: %s", strings.Join(ended, ", "))
-				}
+			broker := c.Stack.RabbitMQ().LogFile()
+			read, err := size(broker)
+			if err != nil {
 				return err
+			}
+			in.Undo(func(ctx context.Context) error {
+				return errors.Join(d.Free(), restart(ctx, in, c.Stack.RabbitMQ(), broker, read), startAll(ctx, in, services))
 			})
+			walToo := in.Rand.IntN(2) == 0
+			if walToo {
+				in.Say("also where PostgreSQL writes ahead")
+			}
 			in.During(func(ctx context.Context) error {
-				for pause(ctx, 20*time.Millisecond) {
+				for pause(ctx, 50*time.Millisecond) {
 					if err := d.Fill(); err != nil {
 						return err
+					}
+					if walToo {
+						// PostgreSQL writes on in segments that it made earlier; once they
+						// are used up it cannot go on at all. Errors are what is wanted.
+						_, _ = c.EventLog().Exec(ctx, switchSegment)
 					}
 				}
 				return nil
@@ -143,4 +147,42 @@ func (d *SmallDisk) Fault(c *cluster.Cluster) (Fault, error) {
 			return d.Fill()
 		},
 	}, nil
+}
+
+const switchSegment = `SELECT pg_logical_emit_message(false, 'fill', repeat('x', 100)), pg_switch_wal()`
+
+func startAll(ctx context.Context, in *Injection, services []*devstack.Service) error {
+	var errs []error
+	for _, s := range services {
+		if s.PID() == 0 {
+			in.Say("%s ended of it", s.Kind())
+		}
+		errs = append(errs, s.Start(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// restart starts RabbitMQ again if it met the full disk: what keeps its quorum
+// queues ends then and does not come back by itself, while the node lives on
+// and refuses connections.
+func restart(ctx context.Context, in *Injection, broker *devstack.Service, log string, from int64) error {
+	f, err := os.Open(log)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	said, err := io.ReadAll(io.NewSectionReader(f, from, 64<<20))
+	if err != nil || !strings.Contains(string(said), "enospc") {
+		return err
+	}
+	in.Say("rabbitmq met it and was started again")
+	return errors.Join(broker.Kill(), broker.Start(ctx))
+}
+
+func size(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
