@@ -60,34 +60,31 @@ func linkFaults(c *cluster.Cluster, links *Links) []Fault {
 	type scope struct {
 		process string
 		service devstack.Kind
+		touches []string
 	}
 	scopes := make(map[string]scope)
-	var targets, touching []string
+	var targets, processes []string
 	add := func(name string, s scope) {
 		scopes[name] = s
 		targets = append(targets, name)
 	}
 	for _, p := range c.Processes() {
+		all := []string{p.Name}
 		for _, service := range uses[p.Program] {
-			add(p.Name+"→"+string(service), scope{p.Name, service})
+			add(p.Name+"→"+string(service), scope{p.Name, service, []string{p.Name, string(service)}})
+			all = append(all, string(service))
 		}
-		add(p.Name+"→all", scope{p.Name, ""})
-		touching = append(touching, p.Name)
+		add(p.Name+"→all", scope{p.Name, "", all})
+		processes = append(processes, p.Name)
 	}
 	for _, service := range []devstack.Kind{devstack.Postgres, devstack.RabbitMQ, devstack.Redis} {
-		add("all→"+string(service), scope{"", service})
+		add("all→"+string(service), scope{"", service, append([]string{string(service)}, processes...)})
 	}
 	var faults []Fault
 	fault := func(kind string, damage Damage, least time.Duration, targets []string) {
 		faults = append(faults, Fault{
 			Kind: kind, Targets: targets, Least: least,
-			Touches: func(target string) []string {
-				s := scopes[target]
-				if s.process == "" {
-					return append([]string{string(s.service)}, touching...)
-				}
-				return []string{s.process, string(s.service)}
-			},
+			Touches: func(target string) []string { return scopes[target].touches },
 			Inject: func(_ context.Context, in *Injection) error {
 				s := scopes[in.Target]
 				found := links.Find(s.process, s.service)

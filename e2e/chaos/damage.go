@@ -37,8 +37,12 @@ const (
 	waveWorking = 240 * time.Millisecond
 )
 
-// Break does damage to links until ctx ends, and mends them then. It returns at
-// once with what exactly it does and a function that waits until all is mended.
+// changeLimit is how long a change waits for pipes to follow it. They do so at
+// once unless a process that reads from one is stopped.
+const changeLimit = time.Second
+
+// Break does damage to links until ctx ends, and mends them then. It returns
+// when that has begun, with what exactly it does and a function that waits until all is mended.
 func Break(ctx context.Context, links []*Link, damage Damage, rnd *rand.Rand) (detail string, mended func() error, err error) {
 	var up, down toxics.Toxic
 	lossy := false
@@ -69,9 +73,14 @@ func Break(ctx context.Context, links []*Link, damage Damage, rnd *rand.Rand) (d
 		return "", nil, fmt.Errorf("there is no damage %q", damage)
 	}
 	set := func(up, down toxics.Toxic, lossy bool) {
+		var last []*turn
 		for _, k := range links {
-			k.up.set(orOpen(up), lossy && up != nil)
-			k.down.set(orOpen(down), lossy && down != nil)
+			last = append(last, k.up.set(orOpen(up), lossy && up != nil), k.down.set(orOpen(down), lossy && down != nil))
+		}
+		bounded, cancel := context.WithTimeout(context.Background(), changeLimit)
+		defer cancel()
+		for _, t := range last {
+			t.left(bounded)
 		}
 	}
 	each := func(do func(*Link)) {

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -24,9 +25,15 @@ const valveBuffer = 256
 // while data flows, for all connections of a link in one direction.
 type valve struct {
 	mu      sync.Mutex
-	toxic   toxics.Toxic
-	lossy   bool // what it did to the data cannot be made up for
-	changed chan struct{}
+	current *turn
+}
+
+// turn is the time between two changes of a valve.
+type turn struct {
+	toxic toxics.Toxic
+	lossy bool // what it did to the data cannot be made up for
+	over  chan struct{}
+	pipes sync.WaitGroup // those that still do as its toxic does
 }
 
 // registerValve also silences toxiproxy, which logs through a package variable.
@@ -55,23 +62,40 @@ func addValve(proxy *toxiproxy.Proxy, direction stream.Direction) (*valve, error
 	return v, nil
 }
 
-// set makes the valve do as toxic does from now on. After a lossy toxic the
-// connections it acted on are closed: a peer that goes on would find a hole in
-// the stream, and TCP has none.
-func (v *valve) set(toxic toxics.Toxic, lossy bool) {
+// set makes the valve do as toxic does from now on, and returns the turn that
+// is over. After a lossy toxic the connections it acted on are closed: a peer
+// that goes on would find a hole in the stream, and TCP has none.
+func (v *valve) set(toxic toxics.Toxic, lossy bool) *turn {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.toxic, v.lossy = toxic, lossy
-	if v.changed != nil {
-		close(v.changed)
+	last := v.current
+	v.current = &turn{toxic: toxic, lossy: lossy, over: make(chan struct{})}
+	if last != nil {
+		close(last.over)
 	}
-	v.changed = make(chan struct{})
+	return last
 }
 
-func (v *valve) now() (toxic toxics.Toxic, lossy bool, changed <-chan struct{}) {
+// enter adds a pipe to the turn of now.
+func (v *valve) enter() *turn {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.toxic, v.lossy, v.changed
+	v.current.pipes.Add(1)
+	return v.current
+}
+
+// left waits until no pipe does as the turn's toxic does, but no longer than
+// until ctx ends: a pipe whose reader hangs changes when that reads on.
+func (t *turn) left(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.pipes.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // GetBufferSize implements [toxics.BufferedToxic].
@@ -79,27 +103,32 @@ func (*valve) GetBufferSize() int { return valveBuffer }
 
 // Pipe implements [toxics.Toxic].
 func (v *valve) Pipe(stub *toxics.ToxicStub) {
-	for {
-		toxic, lossy, changed := v.now()
-		part := toxics.NewToxicStub(stub.Input, stub.Output)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			part.Run(&toxics.ToxicWrapper{Toxic: toxic, Toxicity: 1})
-		}()
-		select {
-		case <-ended: // the stream is over, and the toxic has closed its output
-			return
-		case <-changed:
-		}
-		if !part.InterruptToxic() {
-			return
-		}
-		if lossy {
-			part.Close()
-			return
-		}
+	for v.take(stub, v.enter()) {
 	}
+}
+
+// take does as the turn's toxic does until the turn is over, and tells whether
+// the stream is not.
+func (v *valve) take(stub *toxics.ToxicStub, now *turn) bool {
+	defer now.pipes.Done()
+	part := toxics.NewToxicStub(stub.Input, stub.Output)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		part.Run(&toxics.ToxicWrapper{Toxic: now.toxic, Toxicity: 1})
+	}()
+	select {
+	case <-ended: // and the toxic has closed its output
+		return false
+	case <-now.over:
+	}
+	if !part.InterruptToxic() {
+		return false
+	}
+	if now.lossy {
+		part.Close()
+	}
+	return !now.lossy
 }
 
 // address is the host and port of a URL.
