@@ -149,6 +149,12 @@ func TestEachCheckFindsWhatItIsFor(t *testing.T) {
 			w.walk(2, ada)
 		}},
 		{"somebody missing in a walk", pageWalks, "misses", func(w *world, _, _ customer.ID) { w.walk(2) }},
+		{"somebody missing in the part that a walk came to", pageWalks, "misses", func(w *world, ada, bob customer.ID) {
+			last := uuid.New()
+			w.register(last, "last@example.com")
+			w.get(last, 1, 1)
+			w.walk(2, last).Last = false
+		}},
 		{"a read after the erasure, with its token", staysErased, "names the erasure", func(w *world, _, bob customer.ID) {
 			w.get(bob, 4, 4).Token = eventlog.Token{CustomerID: bob, Version: 5}.String()
 		}},

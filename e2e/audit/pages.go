@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ebrahem-outlook/customer-service/e2e/history"
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -18,6 +19,8 @@ type walk struct {
 	shown      map[string]int64 // by customer: the call that showed it
 	comparable bool             // shows everybody, or everybody of a status
 	status     string
+	sort       string // as asked for
+	last       string // the customer shown last
 }
 
 func walks(ops []history.Op, twice func(w *walk, op *history.Op, customer string)) map[int64]*walk {
@@ -30,7 +33,7 @@ func walks(ops []history.Op, twice func(w *walk, op *history.Op, customer string
 		w := all[op.Walk]
 		if w == nil {
 			filter := filterOf(op)
-			w = &walk{first: op, call: op.Call, shown: map[string]int64{}, status: filter.Get("status")}
+			w = &walk{first: op, call: op.Call, shown: map[string]int64{}, status: filter.Get("status"), sort: filter.Get("sort")}
 			w.comparable = op.Kind == history.List
 			for name := range filter {
 				w.comparable = w.comparable && (name == "limit" || name == "sort" || name == "status" || name == "cursor")
@@ -46,7 +49,7 @@ func walks(ops []history.Op, twice func(w *walk, op *history.Op, customer string
 			if _, again := w.shown[item.Customer]; again {
 				twice(w, op, item.Customer)
 			}
-			w.shown[item.Customer] = op.ID
+			w.shown[item.Customer], w.last = op.ID, item.Customer
 		}
 	}
 	return all
@@ -58,6 +61,31 @@ type presence struct {
 	id          string
 	since, till int64 // history times; till is never while nothing has happened
 	status      customer.Status
+	registered  time.Time
+}
+
+// due tells whom a walk should have shown: everybody when it came to its end,
+// else, in the orders of registration, in which nobody moves, those up to where
+// it came. It is nil for a walk that says nothing of anybody it did not show.
+func (w *walk) due(log *Log) func(presence) bool {
+	last := log.At(idOf(w.last), 1)
+	switch {
+	case w.whole:
+		return func(presence) bool { return true }
+	case last == nil:
+		return nil
+	}
+	order := func(p presence) int {
+		return cmp.Or(p.registered.Compare(last.Event.OccurredAt()), cmp.Compare(p.id, w.last))
+	}
+	switch w.sort {
+	case "", "created_at":
+		return func(p presence) bool { return order(p) <= 0 }
+	case "-created_at":
+		return func(p presence) bool { return order(p) >= 0 }
+	default:
+		return nil
+	}
 }
 
 // checkWalks is P7 for lists: nobody twice, and everybody who was there.
@@ -70,11 +98,11 @@ func checkWalks(ops []history.Op, log *Log, e effects) Verdict {
 	whole, held := 0, 0
 	for _, w := range all {
 		v.Checked += int64(len(w.shown))
-		if !w.whole {
-			continue
+		if w.whole {
+			whole++
 		}
-		whole++
-		if !w.comparable {
+		due := w.due(log)
+		if !w.comparable || due == nil {
 			continue
 		}
 		held++
@@ -82,7 +110,7 @@ func checkWalks(ops []history.Op, log *Log, e effects) Verdict {
 			if p.since > w.call {
 				break // they are in the order of since
 			}
-			if p.till < w.end || w.status != "" && string(p.status) != w.status {
+			if p.till < w.end || w.status != "" && string(p.status) != w.status || !due(p) {
 				continue
 			}
 			v.Checked++
@@ -91,7 +119,7 @@ func checkWalks(ops []history.Op, log *Log, e effects) Verdict {
 			}
 		}
 	}
-	v.Note = fmt.Sprintf("%d walks, %d came to their end, %d of these held to who was there", len(all), whole, held)
+	v.Note = fmt.Sprintf("%d walks, %d came to their end, %d are held to who was there", len(all), whole, held)
 	return v
 }
 
@@ -107,7 +135,7 @@ func presences(ops []history.Op, log *Log, e effects) []presence {
 			return
 		}
 		if p, ok := seenAt[id]; !ok || at < p.since {
-			seenAt[id] = presence{id: text, since: at, till: never, status: v.State.Status()}
+			seenAt[id] = presence{id: text, since: at, till: never, status: v.State.Status(), registered: v.State.CreatedAt()}
 		}
 	}
 	for i := range ops {

@@ -175,39 +175,3 @@ func checkLogs(processes []*cluster.Process) Verdict {
 	v.Note = fmt.Sprintf("%d lines are errors of other kinds", failures)
 	return v
 }
-
-// checkQueues is P11 and P6 for the broker at rest: the service's queues are
-// there and empty.
-func checkQueues(ctx context.Context, c *cluster.Cluster) Verdict {
-	v := Verdict{Promise: "P6, P11", Check: "the service's queues are there again and are empty", Unit: "queues"}
-	wrong := "never asked"
-	within, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	_ = cluster.Poll(within, time.Second, func() bool {
-		out, err := c.Stack.Rabbitmqctl(within, "list_queues", "--quiet", "--no-table-headers", "name", "messages")
-		if err != nil {
-			wrong = err.Error()
-			return false
-		}
-		v.Checked, wrong = 0, ""
-		for line := range strings.Lines(out) {
-			words := strings.Fields(line)
-			if len(words) != 2 || !strings.HasPrefix(words[0], c.Prefix+".") {
-				continue
-			}
-			v.Checked++
-			if words[1] != "0" {
-				wrong = fmt.Sprintf("queue %s holds %s messages", words[0], words[1])
-			}
-		}
-		// One a lane, the feed's, and the observer's.
-		if want := int64(8 + 1 + 1); wrong == "" && v.Checked < want {
-			wrong = fmt.Sprintf("there are %d queues, there should be %d", v.Checked, want)
-		}
-		return wrong == ""
-	})
-	if wrong != "" {
-		v.Violate("%s", wrong)
-	}
-	return v
-}
