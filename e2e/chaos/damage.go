@@ -20,7 +20,7 @@ const (
 	Stall       Damage = "stall"        // nothing passes, and all of it does afterwards: a partition that TCP outlives
 	HalfOpen    Damage = "half-open"    // data is lost and connections stay open, until the end resets them
 	OneWay      Damage = "one-way"      // as half-open in one direction, while the other works
-	ResetPeer   Damage = "reset-peer"   // connections are reset a moment after data came
+	ResetPeer   Damage = "reset-peer"   // connections are reset again and again
 	LostReplies Damage = "lost-replies" // again and again requests pass, replies are lost and connections reset
 	Refused     Damage = "refused"      // nobody listens
 )
