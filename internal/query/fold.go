@@ -16,6 +16,9 @@ func Fold(text string) string {
 	if isPlain(text) {
 		return text
 	}
+	if isPrintable(text) {
+		return strings.ToLower(text) // nothing else is done to any of these characters
+	}
 	// Unfolding case may give what decomposes, and decomposing what has case.
 	for range 3 {
 		once := foldOnce(text)
@@ -50,6 +53,16 @@ func foldOnce(text string) string {
 func isPlain(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c >= 0x80 || (c >= 'A' && c <= 'Z') || c < ' ' {
+			return false
+		}
+	}
+	return true
+}
+
+// isPrintable tells texts of ASCII characters that can be seen, and spaces.
+func isPrintable(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' {
 			return false
 		}
 	}
