@@ -75,6 +75,7 @@ type index struct {
 }
 
 const (
+	// The one that takes longest comes first, and the others beside it.
 	selectIndexes = `
 SELECT t.relname, c.relname, pg_get_indexdef(i.indexrelid), coalesce(CASE n.contype WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE' END, '')
   FROM pg_index i
@@ -83,7 +84,7 @@ SELECT t.relname, c.relname, pg_get_indexdef(i.indexrelid), coalesce(CASE n.cont
   JOIN pg_namespace s ON s.oid = t.relnamespace AND s.nspname = $1
   LEFT JOIN pg_constraint n ON n.conindid = i.indexrelid AND n.contype IN ('p', 'u')
  WHERE t.relname = ANY($2)
- ORDER BY t.relname, c.relname`
+ ORDER BY pg_relation_size(i.indexrelid) DESC, c.relname`
 
 	hasIndex = `
 SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace
