@@ -25,19 +25,19 @@ type rebuild struct {
 	config.EventLog
 	config.ReadModel
 	config.Keys
-	Lanes    config.Int `name:"lanes" env:"LANES" default:"8" min:"1" max:"1024" placeholder:"N" help:"How many lanes the feed has; the same in every process. Default ${default}."`
-	Workers  config.Int `default:"4" min:"1" max:"64" placeholder:"N" help:"Ranges of customers folded at once. Each takes up to three database connections. Default ${default}."`
-	Restart  bool       `xor:"how" help:"Give up what an earlier run left and begin anew."`
-	Abandon  bool       `xor:"how" help:"Give up what an earlier run left, and end. What is live stays."`
-	NoVerify bool       `help:"Switch without comparing the new tables with the log first."`
-	KeepOld  bool       `help:"Leave the tables that were live before in the schema readmodel_old. No erasure reaches them: drop them soon."`
-	DropOld  bool       `xor:"how" help:"Drop the tables that an earlier run kept, and end."`
+	Lanes   config.Int `name:"lanes" env:"LANES" default:"8" min:"1" max:"1024" placeholder:"N" help:"How many lanes the feed has; the same in every process. Default ${default}."`
+	Workers config.Int `default:"4" min:"1" max:"64" placeholder:"N" help:"Ranges of customers folded at once. Each takes up to three database connections. Default ${default}."`
+	Restart bool       `xor:"how" help:"Give up what an earlier run left and begin anew."`
+	Abandon bool       `xor:"how" help:"Give up what an earlier run left, and end. What is live stays."`
+	Verify  string     `default:"rows" enum:"rows,full,none" placeholder:"HOW" help:"How the new tables are verified before the switch: rows holds every row to what was written and one in a hundred to the log folded anew, full all of them; none switches without. Default ${default}."`
+	KeepOld bool       `help:"Leave the tables that were live before in the schema readmodel_old. No erasure reaches them: drop them soon."`
+	DropOld bool       `xor:"how" help:"Drop the tables that an earlier run kept, and end."`
 	config.Log
 }
 
 // Help says what the flags do not.
 func (r *rebuild) Help() string {
-	return `Fills new tables from the event log while the present ones serve, compares them with the log, and puts them in the
+	return `Fills new tables from the event log while the present ones serve, verifies them, and puts them in the
 place of the present ones in one transaction. Reads and writes go on throughout. Run it as the login that migrates, because
 it makes tables.
 
@@ -71,7 +71,7 @@ func (r *rebuild) Run(ctx context.Context) (err error) {
 	}
 	task, err := projection.NewRebuild(projection.Deps{
 		Log: p.events, Codec: eventlog.NewCodec(), Keyring: p.keyring, Logger: log,
-	}, next, p.events, projection.RebuildConfig{Lanes: r.Lanes.Value, Workers: r.Workers.Value, Unsure: r.NoVerify})
+	}, next, p.events, projection.RebuildConfig{Lanes: r.Lanes.Value, Workers: r.Workers.Value, Check: projection.Check(r.Verify)})
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type table struct {
 	// columns are those that rows fills, key those that tell one customer's rows
 	// apart.
 	columns, key []string
-	rows         func(projection.Delta) ([][]any, error)
+	rows         func(*encodedRows, projection.Delta) error
 	// uncompared is a table of which the log alone does not say what is in it.
 	uncompared bool
 	// later are columns that rows written by earlier releases may lack.

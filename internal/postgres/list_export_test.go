@@ -11,19 +11,8 @@ import (
 
 // CopyDelta fills the live tables fast, as a rebuild fills the next ones.
 func CopyDelta(ctx context.Context, tx pgx.Tx, d projection.Delta) error {
-	for _, t := range derivedTables() {
-		if t.rows == nil {
-			continue
-		}
-		rows, err := t.rows(d)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{liveSchema, t.name}, t.columns, pgx.CopyFromRows(rows)); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := copyDelta(ctx, tx, derivedTables(), liveSchema, "", d)
+	return err
 }
 
 // Statement is one that a page is read with.

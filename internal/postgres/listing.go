@@ -105,25 +105,29 @@ func listingColumns() []string {
 }
 
 // listingRows is d as upsertListing would write it.
-func listingRows(d projection.Delta) ([][]any, error) {
+func listingRows(rows *encodedRows, d projection.Delta) error {
 	all, _ := listing(d.Rows)
-	rows := make([][]any, len(all))
-	for i, l := range all {
-		tags := make([]string, len(l.tags))
-		for j, t := range l.tags {
-			tags[j] = string(t)
+	for _, l := range all {
+		rows.begin(10)
+		rows.uuid(l.id)
+		rows.text(string(l.status))
+		rows.timestamp(l.createdAt)
+		rows.text(l.lastName)
+		rows.text(l.email)
+		rows.textOrNull(l.phone)
+		rows.textOrNull(l.externalID)
+		at := rows.array(oidText, len(l.tags))
+		for _, t := range l.tags {
+			rows.text(string(t))
 		}
-		rows[i] = []any{
-			[16]byte(l.id), string(l.status), l.createdAt, l.lastName, l.email, nonEmpty(l.phone), nonEmpty(l.externalID), tags, l.words, l.grams,
+		rows.measure(at)
+		rows.text(l.words)
+		at = rows.array(oidInteger, len(l.grams))
+		for _, g := range l.grams {
+			rows.integer(g)
 		}
+		rows.measure(at)
+		rows.end()
 	}
-	return rows, nil
-}
-
-// nonEmpty is nil for the empty text, which the table has as NULL.
-func nonEmpty(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
+	return nil
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -211,7 +210,7 @@ func historyArgs(history []projection.HistoryRow) ([]any, error) {
 		types[i], at[i], actors[i], correlations[i] = h.Type, h.At, h.Actor, h.CorrelationID
 		changes[i] = "[]"
 		if len(h.Changes) > 0 {
-			raw, err := json.Marshal(h.Changes)
+			raw, err := projection.AppendChanges(nil, h.Changes)
 			if err != nil {
 				return nil, err
 			}

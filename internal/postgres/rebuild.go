@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,7 @@ type Rebuild struct {
 	lanes   int
 	attempt int64
 	next    int // its generation; 0 before it is begun
+	written digests
 }
 
 const (
@@ -60,7 +62,9 @@ func OpenRebuild(ctx context.Context, pool *pgxpool.Pool, lanes int) (*Rebuild, 
 			return nil, fmt.Errorf("open rebuild: %w", err)
 		}
 		if got {
-			return &Rebuild{pool: pool, lock: conn, lanes: lanes}, nil
+			return &Rebuild{
+				pool: pool, lock: conn, lanes: lanes, written: digests{seed: maphash.MakeSeed(), of: map[int][]digest{}},
+			}, nil
 		}
 		if time.Now().After(deadline) {
 			conn.Release()
@@ -191,7 +195,11 @@ SELECT part, first_id, last_id FROM readmodel.rebuild_parts WHERE generation = $
 
 // Unfilled implements projection.NextGeneration.
 func (r *Rebuild) Unfilled(ctx context.Context) ([]projection.Part, error) {
-	rows, err := r.pool.Query(ctx, unfilledParts, r.next)
+	return r.parts(ctx, unfilledParts)
+}
+
+func (r *Rebuild) parts(ctx context.Context, sql string) ([]projection.Part, error) {
+	rows, err := r.pool.Query(ctx, sql, r.next)
 	if err != nil {
 		return nil, fmt.Errorf("read parts: %w", err)
 	}

@@ -57,7 +57,8 @@ func (m *ReadModel) Compare(
 		others := []customer.ID{}
 		err = want(have, parked, func(w projection.Wanted) error {
 			others = append(others, w.Others...)
-			return copyDelta(ctx, tx, comparedTables(), "pg_temp", wantPrefix, w.Delta)
+			_, err := copyDelta(ctx, tx, comparedTables(), "pg_temp", wantPrefix, w.Delta)
+			return err
 		})
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
+	"github.com/ebrahem-outlook/customer-service/internal/projection"
 )
 
 const (
@@ -23,6 +24,10 @@ SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transacti
   JOIN eventlog.positions p ON p.event = e.id
  WHERE e.customer_id BETWEEN $1 AND $2
  ORDER BY e.customer_id, e.version`
+
+	censusThrough = `
+SELECT count(*), coalesce(sum(p.pos), 0)::bigint
+  FROM eventlog.positions p JOIN eventlog.events e ON e.id = p.event WHERE p.pos <= $1`
 
 	// Pages are picked, not rows: it reads no more than it returns.
 	sampleEvents = `SELECT customer_id FROM eventlog.events TABLESAMPLE SYSTEM ($1::real)`
@@ -73,4 +78,18 @@ func (l *Log) Sample(ctx context.Context, n int) ([]customer.ID, error) {
 	}
 	slices.SortFunc(ids, func(a, b customer.ID) int { return slices.Compare(a[:], b[:]) })
 	return ids, nil
+}
+
+// Census implements projection.CustomerLog.
+func (l *Log) Census(ctx context.Context, through eventlog.Position) (n projection.Census, err error) {
+	err = pgx.BeginTxFunc(ctx, l.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, longSession); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, censusThrough, int64(through)).Scan(&n.Events, &n.Positions)
+	})
+	if err != nil {
+		return projection.Census{}, fmt.Errorf("count events: %w", err)
+	}
+	return n, nil
 }

@@ -33,9 +33,9 @@ const (
 
 // RebuildConfig is how a rebuild runs. Zero values take the defaults named.
 type RebuildConfig struct {
-	Lanes   int  // as the projector has them; eventlog.DefaultLanes
-	Workers int  // parts folded at once; 4
-	Unsure  bool // switch without having compared the outcome with the log
+	Lanes   int   // as the projector has them; eventlog.DefaultLanes
+	Workers int   // parts folded at once; 4
+	Check   Check // CheckRows
 }
 
 // Progress is how far a rebuild is in its present phase. Done and Total count
@@ -63,6 +63,10 @@ type Rebuild struct {
 	log    CustomerLog
 	passed map[customer.ID][]customer.Version
 
+	parts   []Part
+	altered []Part  // see NextGeneration
+	read    counted // of each part, as it was last read
+
 	state   RebuildState
 	resumed bool
 	phase   atomic.Value // Phase
@@ -75,6 +79,9 @@ type Rebuild struct {
 func NewRebuild(d Deps, next NextGeneration, log CustomerLog, c RebuildConfig) (*Rebuild, error) {
 	if c.Workers == 0 {
 		c.Workers = 4
+	}
+	if c.Check == "" {
+		c.Check = CheckRows
 	}
 	if c.Workers < 1 || c.Workers > 64 {
 		return nil, fmt.Errorf("projection: %d workers, want 1 to 64", c.Workers)
@@ -119,6 +126,10 @@ func (r *Rebuild) Prepare(ctx context.Context) error {
 	d.Store, d.Ledger, d.Cache = r.next.Store(), noCache{}, noCache{}
 	r.p, err = New(d, Config{Lanes: r.cfg.Lanes})
 	r.enter(PhaseFilling, r.state.Done, r.state.Total)
+	r.read = counted{through: eventlog.Position(r.state.Total), of: map[Part]Census{}}
+	if err == nil {
+		r.parts, err = r.next.Parts(ctx)
+	}
 	return err
 }
 
@@ -166,7 +177,7 @@ func cut(ctx context.Context, log CustomerLog, events int64) ([]Part, error) {
 	return append(parts, Part{Number: len(parts), First: first, Last: last}), nil
 }
 
-// Run fills, indexes, catches up, verifies and switches. It leaves the tables
+// Run fills, indexes and reads back, catches up, verifies and switches. It leaves the tables
 // that were live before; see NextGeneration.DropOld.
 func (r *Rebuild) Run(ctx context.Context) error {
 	for _, step := range []struct {
@@ -212,7 +223,13 @@ func (r *Rebuild) fill(ctx context.Context) error {
 
 func (r *Rebuild) index(ctx context.Context) error {
 	r.enter(PhaseIndexing, 0, 0)
-	return r.next.Index(ctx, func(done, total int) { r.enter(PhaseIndexing, int64(done), int64(total)) })
+	// Nothing changes the rows meanwhile.
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.readBack(ctx) })
+	group.Go(func() error {
+		return r.next.Index(ctx, func(done, total int) { r.enter(PhaseIndexing, int64(done), int64(total)) })
+	})
+	return group.Wait()
 }
 
 // catchUp applies what came since the parts were read, until little is left.
@@ -251,35 +268,6 @@ func (r *Rebuild) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// ErrDiffers tells that the next generation is not the fold of the log.
-var ErrDiffers = errors.New("the next generation is not the fold of the log")
-
-// DiffersError names the first differences.
-type DiffersError struct{ Report Report }
-
-func (e *DiffersError) Error() string { return ErrDiffers.Error() }
-
-// Is makes it ErrDiffers.
-func (e *DiffersError) Is(target error) bool { return target == ErrDiffers }
-
-func (r *Rebuild) check(ctx context.Context) error {
-	comparer, ok := r.next.Store().(Comparer)
-	if r.cfg.Unsure || !ok {
-		return nil
-	}
-	r.enter(PhaseVerifying, 0, r.state.Total)
-	report, err := r.p.verifyWith(ctx, comparer, r.log, VerifyConfig{
-		Limit: 10, Workers: r.cfg.Workers, Strict: true, Progress: func(events int64) { r.done.Add(events) },
-	})
-	if err != nil {
-		return err
-	}
-	if len(report.Differences) > 0 {
-		return &DiffersError{Report: report}
-	}
-	return nil
 }
 
 // change puts the next generation in the live one's place, as soon as there is

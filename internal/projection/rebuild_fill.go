@@ -53,7 +53,8 @@ func perCustomer(events []opened, each func(customer.ID, []opened) error) error 
 }
 
 func (r *Rebuild) fillPart(ctx context.Context, part Part) error {
-	return r.next.Fill(ctx, part, func(write func(Delta) error) (int64, error) {
+	var read Census
+	err := r.next.Fill(ctx, part, func(write func(Delta) error) (int64, error) {
 		events := int64(0)
 		err := inChunks(ctx, r.log, part.First, part.Last, func(chunk []eventlog.Sequenced) error {
 			// Keys are looked for after the events were read: a customer without one
@@ -68,10 +69,15 @@ func (r *Rebuild) fillPart(ctx context.Context, part Part) error {
 			}
 			events += int64(len(chunk))
 			r.done.Add(int64(len(chunk)))
+			read.add(chunk, r.read.through)
 			return nil
 		})
 		return events, err
 	})
+	if err == nil {
+		r.read.set(part, read)
+	}
+	return err
 }
 
 func (r *Rebuild) markPassedOver(events []opened) {

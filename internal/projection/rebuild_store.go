@@ -57,6 +57,11 @@ type RebuildState struct {
 // that the part is filled. Each write is all or nothing: ErrRejected, for what
 // the tables cannot hold, leaves what was written before.
 //
+// Parts returns all parts, in order. Altered returns those in which the tables do
+// not hold, byte for byte, what this one's Fill wrote to them, nothing less and
+// nothing more; among them every part that another one filled. It is called
+// before anything else is written.
+//
 // Index makes the indexes that are not there yet. Store keeps the next
 // generation's lanes as the live one's are kept, without a cache. PassedOver
 // returns the versions of customers that an operator decided to do without.
@@ -74,6 +79,8 @@ type NextGeneration interface {
 	Unfilled(ctx context.Context) ([]Part, error)
 	Enter(ctx context.Context, p Phase) error
 	Fill(ctx context.Context, p Part, from func(write func(Delta) error) (events int64, err error)) error
+	Parts(ctx context.Context) ([]Part, error)
+	Altered(ctx context.Context) ([]Part, error)
 	Index(ctx context.Context, step func(done, total int)) error
 	Store() Store
 	PassedOver(ctx context.Context) (map[customer.ID][]customer.Version, error)
@@ -87,8 +94,10 @@ type NextGeneration interface {
 // Scan hands over the events with a position of the customers from first to
 // last, both included, in order of customer and version; each customer's as of
 // one moment, to its end. Sample returns the customers of about n events picked
-// at random, or of all if there are fewer, in order.
+// at random, or of all if there are fewer, in order. Census counts the events
+// that there are up to a position.
 type CustomerLog interface {
 	Scan(ctx context.Context, first, last customer.ID, each func(eventlog.Sequenced) error) error
 	Sample(ctx context.Context, n int) ([]customer.ID, error)
+	Census(ctx context.Context, through eventlog.Position) (Census, error)
 }

@@ -25,13 +25,18 @@ type rebuilding struct {
 
 func (w *world) rebuild(alter ...func(*projection.Deps)) *rebuilding {
 	w.t.Helper()
+	return w.rebuildFrom(w.log, alter...)
+}
+
+func (w *world) rebuildFrom(log projection.CustomerLog, alter ...func(*projection.Deps)) *rebuilding {
+	w.t.Helper()
 	next, err := postgres.OpenRebuild(w.ctx, w.readModel, eventlog.DefaultLanes)
 	require.NoError(w.t, err)
 	d := projection.Deps{Log: w.log, Codec: w.codec, Keyring: w.keyring, Logger: slog.New(slog.DiscardHandler)}
 	for _, f := range alter {
 		f(&d)
 	}
-	r, err := projection.NewRebuild(d, next, w.log, projection.RebuildConfig{Workers: 2})
+	r, err := projection.NewRebuild(d, next, log, projection.RebuildConfig{Workers: 2})
 	require.NoError(w.t, err)
 	one := &rebuilding{Rebuild: r, next: next}
 	w.t.Cleanup(func() { one.close(w.t) }) // its connection would keep the pool from closing

@@ -68,6 +68,8 @@ type VerifyConfig struct {
 	Workers  int  // 4
 	Strict   bool // columns that earlier releases did not write have to be there
 	Progress func(events int64)
+
+	read *counted // is told what was read of each part; nil for nobody
 }
 
 // ErrNotComparable tells that a store cannot compare what it keeps.
@@ -81,10 +83,18 @@ func (p *Projector) Verify(ctx context.Context, log CustomerLog, c VerifyConfig)
 	if !ok {
 		return Report{}, ErrNotComparable
 	}
-	return p.verifyWith(ctx, comparer, log, c)
+	head, err := p.log.Head(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("read head: %w", err)
+	}
+	parts, err := cut(ctx, log, int64(head))
+	if err != nil {
+		return Report{}, err
+	}
+	return p.verifyParts(ctx, comparer, log, parts, c)
 }
 
-func (p *Projector) verifyWith(ctx context.Context, store Comparer, log CustomerLog, c VerifyConfig) (Report, error) {
+func (p *Projector) verifyParts(ctx context.Context, store Comparer, log CustomerLog, parts []Part, c VerifyConfig) (Report, error) {
 	if c.Workers == 0 {
 		c.Workers = 4
 	}
@@ -96,14 +106,6 @@ func (p *Projector) verifyWith(ctx context.Context, store Comparer, log Customer
 	v := &verification{p: p, store: store, log: log, cfg: c, due: map[eventlog.Lane]eventlog.Position{}}
 	for _, one := range checkpoints {
 		v.due[one.Lane] = one.Position
-	}
-	head, err := p.log.Head(ctx)
-	if err != nil {
-		return Report{}, fmt.Errorf("read head: %w", err)
-	}
-	parts, err := cut(ctx, log, int64(head))
-	if err != nil {
-		return Report{}, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.Workers)
@@ -152,6 +154,7 @@ func (v *verification) add(customers, events int, found ...Difference) {
 }
 
 func (v *verification) part(ctx context.Context, part Part) error {
+	var read Census
 	found, err := v.store.Compare(ctx, part.First, part.Last, v.cfg.Limit, v.cfg.Strict,
 		func(have map[customer.ID]Standing, parked map[customer.ID]Parked, piece func(Wanted) error) error {
 			err := inChunks(ctx, v.log, part.First, part.Last, func(chunk []eventlog.Sequenced) error {
@@ -185,6 +188,9 @@ func (v *verification) part(ctx context.Context, part Part) error {
 					return err
 				}
 				v.add(customers, len(chunk))
+				if v.cfg.read != nil {
+					read.add(chunk, v.cfg.read.through)
+				}
 				return piece(w)
 			})
 			if err != nil {
@@ -199,6 +205,9 @@ func (v *verification) part(ctx context.Context, part Part) error {
 		})
 	if err != nil {
 		return fmt.Errorf("compare customers from %s: %w", part.First, err)
+	}
+	if v.cfg.read != nil {
+		v.cfg.read.set(part, read)
 	}
 	v.add(0, 0, found...)
 	return nil
