@@ -17,6 +17,9 @@ const (
 	// repairLimit is how many entries are written again one by one before it is
 	// better to begin an empty epoch: readers then fill what they ask for.
 	repairLimit = 20000
+	// forgetAgain is how many periods after an epoch was first seen its
+	// predecessors are removed once more: whoever wrote to them knows by then.
+	forgetAgain = 4
 )
 
 // cachedThrough is what the checkpoint may say about the cache when it is
@@ -84,6 +87,9 @@ type keeper struct {
 	seen  map[eventlog.Lane]eventlog.Position // checkpoints a period ago
 	older map[eventlog.Lane]eventlog.Position // and two periods ago
 	down  bool
+
+	epoch   int64 // that was trusted when it last looked
+	periods int   // for which it has been
 }
 
 func (k *keeper) once(ctx context.Context) (time.Duration, error) {
@@ -105,6 +111,7 @@ func (k *keeper) once(ctx context.Context) (time.Duration, error) {
 		}
 		return cachePeriod, nil
 	}
+	k.forget(ctx, state.Epoch)
 	err = k.repair(ctx, state)
 	if broken := (*errCache)(nil); errors.As(err, &broken) {
 		return cachePeriod, k.unreachable(ctx, state, err)
@@ -144,11 +151,25 @@ func (k *keeper) renew(ctx context.Context, was query.CacheState, runID string) 
 		l.cached.failing = time.Time{}
 		l.cacheMu.Unlock()
 	}
-	if err := k.p.cache.Sweep(ctx, now.Epoch); err != nil {
-		// They expire by themselves; nobody reads them.
-		k.p.logger.WarnContext(ctx, "earlier epochs of the cache were not removed", "error", err)
-	}
+	k.forget(ctx, now.Epoch)
 	return nil
+}
+
+// forget removes what earlier epochs left: nobody reads it, but it holds
+// values, and no erasure reaches it. An epoch may begin elsewhere, as at the end
+// of a rebuild, so that each process looks for itself.
+func (k *keeper) forget(ctx context.Context, epoch int64) {
+	if k.epoch != epoch {
+		k.epoch, k.periods = epoch, 0
+	}
+	k.periods++
+	if k.periods != 1 && k.periods != forgetAgain {
+		return
+	}
+	if err := k.p.cache.Sweep(ctx, epoch); err != nil {
+		k.epoch = 0 // to try again
+		k.p.logger.WarnContext(ctx, "earlier epochs of the cache were not removed, will try again", "error", err)
+	}
 }
 
 // repair writes again what lanes committed and nobody is known to have written:

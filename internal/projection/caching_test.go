@@ -3,11 +3,13 @@ package projection_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
@@ -184,6 +186,35 @@ func TestCustomerLetGoReachesTheCache(t *testing.T) {
 // After any outage, within five seconds of its end, no read is older than the
 // read model: a server that comes back with an old data set, one that was
 // flushed, one that hung.
+// An epoch that ends elsewhere, as with a rebuild, leaves nothing behind: what
+// it held is out of an erasure's reach.
+func TestAFormerEpochIsForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p, r := w.projector(), w.readCache()
+	w.start(p)
+	former := w.trusted(r)
+	ada := w.register("ada@example.com")
+	w.feed(p)
+	w.cachedAsRead(r, ada)
+	options, err := redis.ParseURL(w.redisURL)
+	require.NoError(t, err)
+	direct := redis.NewClient(options)
+	t.Cleanup(func() { _ = direct.Close() })
+	left := func() []string {
+		keys, err := direct.Keys(w.ctx, fmt.Sprintf("%s:*:%d:*", w.prefix, former.Epoch)).Result()
+		require.NoError(t, err)
+		return keys
+	}
+	require.Len(t, left(), 1)
+	w.exec(`UPDATE readmodel.cache_state SET epoch = epoch + 1`)
+	require.Eventually(t, func() bool { return len(left()) == 0 }, patience, 10*time.Millisecond)
+	// Somebody who had not heard yet.
+	late := projection.CacheEntry{CustomerID: ada.id, Entry: w.entry(ada.id)}
+	require.NoError(t, w.cacheWriter().Store(w.ctx, former, []projection.CacheEntry{late}))
+	require.Eventually(t, func() bool { return len(left()) == 0 }, patience, 10*time.Millisecond)
+}
+
 func TestCacheIsNeverOlderAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, outage := range map[string]struct {
