@@ -25,8 +25,8 @@ func checkRepeats(ops []history.Op, log *Log, e effects) Verdict {
 			continue
 		}
 		first := &ops[op.Repeats-1]
-		if op.Outcome == history.Unknown || op.Outcome == history.Pending {
-			continue
+		if op.Outcome == history.Unknown || op.Outcome == history.Pending || op.Status == 0 || op.Code == "overloaded" {
+			continue // nobody has looked at it
 		}
 		v.Checked++
 		switch {
