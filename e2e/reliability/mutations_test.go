@@ -52,7 +52,9 @@ func TestMutations(t *testing.T) {
 		for _, m := range all {
 			without.Faults = append(without.Faults, m.Faults...)
 		}
-		verdicts, _ := provoke(t, without, usual, filepath.Join(home, "mutations", "none"))
+		dir := filepath.Join(home, "mutations", "none")
+		require.NoError(t, os.RemoveAll(dir))
+		verdicts, _ := provoke(t, without, usual, dir)
 		for _, v := range verdicts {
 			if v.Violated > 0 || v.Error != "" {
 				t.Errorf("%s, %s: violated %d times of %d without any bug planted; %s\n  %s",
