@@ -53,7 +53,7 @@ build: go ## Build the commands into .local/bin
 test: build vet ## Run all tests, the end-to-end ones too, on services of their own
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test $(RACE) -timeout 15m $(TESTFLAGS) $$($(GO) list ./... | grep -vE '$(UNGUARDED)')
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test -timeout 15m $(TESTFLAGS) ./internal/rabbit/... ./internal/relay ./internal/simulation
-	cd e2e && $(GO) test -timeout 30m $(TESTFLAGS) ./...
+	cd e2e && $(GO) test -p 1 -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: vet
 vet: go
@@ -68,6 +68,19 @@ fuzz: go ## Fuzz each parser, codec, token and cursor for FUZZTIME
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
 		done; \
 	done
+
+FAULTS ?= 12
+SEED   ?=
+
+.PHONY: faults
+faults: go ## Break processes, services and links FAULTS times under load and hold every promise (SEED repeats a run)
+	cd e2e && FAULTS=$(FAULTS) SEED=$(SEED) $(GO) test -v -count 1 -timeout 24h -run '^TestFaults$$' ./reliability
+
+BUG ?=
+
+.PHONY: mutations
+mutations: go ## Plant known bugs in the service and show that a run of faults finds each (BUG names one)
+	cd e2e && MUTATIONS=all $(GO) test -v -count 1 -timeout 4h -run '^TestMutations$$/$(BUG)' ./reliability
 
 SEEDS ?= 100000
 

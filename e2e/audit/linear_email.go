@@ -164,9 +164,10 @@ func checkEmails(ops []history.Op, log *Log, e effects) Verdict {
 		for i, m := range all {
 			ops[i] = porcupine.Operation{ClientId: i, Input: m, Call: m.call, Return: m.ret}
 		}
-		switch porcupine.CheckOperationsTimeout(emailModel(), ops, modelPatience) {
+		verdict, info := porcupine.CheckOperationsVerbose(emailModel(), ops, modelPatience)
+		switch verdict {
 		case porcupine.Illegal:
-			v.Violate("an address in no order of its %d calls: %s", len(all), describeMoves(all))
+			v.Violate("an address in no order of its %d calls: %s", len(all), describeMoves(all, info))
 		case porcupine.Unknown:
 			undecided++
 		case porcupine.Ok:
@@ -179,17 +180,35 @@ func checkEmails(ops []history.Op, log *Log, e effects) Verdict {
 	return v
 }
 
-func describeMoves(all []*move) string {
-	var b strings.Builder
-	for i, m := range all {
-		if i == 8 {
-			b.WriteString("; …")
-			break
+// describeMoves tells how far the calls of an address have an order, and which
+// do not fit behind that.
+func describeMoves(all []*move, info porcupine.LinearizationInfo) string {
+	var longest []porcupine.Operation
+	for _, partition := range info.PartialLinearizationsOperations() {
+		for _, order := range partition {
+			if len(order) > len(longest) {
+				longest = order
+			}
 		}
-		if i > 0 {
-			b.WriteString("; ")
-		}
-		fmt.Fprintf(&b, "%s %s %s", m.customer, [...]string{"takes it by", "frees it by", "is refused it by"}[m.kind], tell(m.op))
 	}
-	return b.String()
+	in := map[*move]bool{}
+	for _, op := range longest {
+		in[op.Input.(*move)] = true //nolint:forcetypeassert // ours
+	}
+	rest := slices.DeleteFunc(slices.Clone(all), func(m *move) bool { return in[m] })
+	last := longest[max(0, len(longest)-4):]
+	parts := make([]string, 0, 2*len(last))
+	for _, op := range last {
+		parts = append(parts, op.Input.(*move).String()) //nolint:forcetypeassert // ours
+	}
+	const shown = 6
+	parts = append(parts, "after which none of these can come")
+	for _, m := range rest[:min(shown, len(rest))] {
+		parts = append(parts, m.String())
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (m *move) String() string {
+	return fmt.Sprintf("%s %s %s", m.customer, [...]string{"takes it by", "frees it by", "is refused it by"}[m.kind], tell(m.op))
 }
