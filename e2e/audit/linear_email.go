@@ -100,8 +100,8 @@ func moves(ops []history.Op, log *Log, e effects) (byEmail map[string][]*move, u
 		}
 		id := idOf(op.Customer)
 		email := canonical(op.Email)
-		if email == "" && op.Kind == history.Restore {
-			email = emailOf(log.Streams[id])
+		if op.Kind == history.Restore { // which names none; the client only believes to know it
+			email = deletedWith(log.Streams[id])
 		}
 		if email == "" {
 			unknown++
@@ -124,16 +124,20 @@ func canonical(email string) string {
 	return strings.ToLower(email)
 }
 
-// emailOf is the address of a customer who never had another one.
-func emailOf(s *Stream) string {
+// deletedWith is the address that a customer had whenever it was deleted, or
+// none where that was not always the same.
+func deletedWith(s *Stream) string {
 	if s == nil {
 		return ""
 	}
 	only := ""
 	for i := range s.Versions {
-		switch email := s.Versions[i].State.Email().Canonical(); {
-		case email == "" || email == only:
-		case only == "":
+		state := s.Versions[i].State
+		if state.Status() != customer.StatusDeleted {
+			continue
+		}
+		switch email := state.Email().Canonical(); only {
+		case "", email:
 			only = email
 		default:
 			return ""

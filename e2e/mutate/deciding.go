@@ -25,7 +25,7 @@ func deciding() []Mutation {
 		},
 		{
 			Name: "claim-kept-by-the-deleted", Programs: []string{"command-api"},
-			Expect: []string{"P3"},
+			Expect: []string{"P2", "P3"},
 			Why:    "A customer that is deleted keeps its e-mail address, so that nobody else can have it.",
 			Edits: []Edit{{
 				claimsGo, "\thad, has := before.HoldsClaims(), after.HoldsClaims()\n",

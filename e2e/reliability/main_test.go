@@ -28,6 +28,9 @@ var (
 const diskSize = 6 << 30
 
 func TestMain(m *testing.M) {
+	if code, done := chaos.InOwnMounts(); done {
+		os.Exit(code)
+	}
 	code, err := serve(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
