@@ -70,7 +70,7 @@ fuzz: go ## Fuzz each parser, codec, token and cursor for FUZZTIME
 	done
 
 FAULTS ?= 12
-SEED   ?=
+SEED   ?= $(shell date +%s)
 
 .PHONY: faults
 faults: go ## Break processes, services and links FAULTS times under load and hold every promise (SEED repeats a run)

@@ -3,7 +3,6 @@ package reliability
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +26,7 @@ const fewest = 12
 // many, SEED which, PREVIOUS the commit that a rolling upgrade goes to and fro.
 func TestFaults(t *testing.T) {
 	asked := number(t, "FAULTS", fewest)
-	seed := number(t, "SEED", rand.Uint64N(1_000_000)) //nolint:gosec // not secret
+	seed := number(t, "SEED", 1) // always the same in continuous integration; make faults draws one
 	dir := filepath.Join(home, "run")
 	require.NoError(t, os.RemoveAll(dir))
 	p := plan{

@@ -197,7 +197,7 @@ func (r *run) judge(records []chaos.Record) []audit.Verdict {
 	if r.tasks {
 		verdicts = append(verdicts, r.judgeTasks(ctx)...)
 	}
-	return append(verdicts, r.judgeAnswers())
+	return append(verdicts, r.judgeAnswers(), audit.CheckGoroutines(ctx, r.cluster))
 }
 
 // judgeAnswers holds every answer to what the contract has for its request.
