@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
 
@@ -62,10 +64,20 @@ func (d *doubts) settle(pids []int32) {
 	}
 }
 
-const anyAlive = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ANY ($1))`
+const (
+	anyAlive = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ANY ($1))`
+	// asLogin goes back from the role that the pool works under, which has no
+	// rights over backends, to the login whose backends they are.
+	asLogin = `SET LOCAL ROLE NONE`
+	// endBackends spares who got a process id since and is of another login. Of
+	// the same login it costs one connection, which its owner makes again.
+	endBackends = `
+SELECT count(*) FILTER (WHERE pg_terminate_backend(pid))
+  FROM pg_stat_activity WHERE pid = ANY ($1) AND pid <> pg_backend_pid() AND usename = session_user`
+)
 
-// maxSettleRuns gives a backend about five seconds, which its statement timeout
-// is by default.
+// maxSettleRuns gives a backend that does not end when told to about five
+// seconds, which its statement timeout is by default.
 const maxSettleRuns = 30
 
 // certain tells whether outcomes may be reported. If not, every earlier attempt
@@ -81,6 +93,9 @@ func (l *Log) certain(ctx context.Context, outcomes []eventlog.Outcome) (bool, e
 		if len(pids) == 0 {
 			return run == 1, nil
 		}
+		if run == 1 {
+			l.end(ctx, pids)
+		}
 		var alive bool
 		if err := l.pool.QueryRow(ctx, anyAlive, pids).Scan(&alive); err == nil && !alive {
 			l.doubts.settle(pids)
@@ -90,4 +105,18 @@ func (l *Log) certain(ctx context.Context, outcomes []eventlog.Outcome) (bool, e
 			return false, fmt.Errorf("%w: an earlier attempt may still be running", eventlog.ErrUnavailable)
 		}
 	}
+}
+
+// end ends backends that have lost their client. Waiting for them would do as
+// well, but a server that does not learn that the client is gone keeps one that
+// has nothing to do for hours, and every taken claim would wait for it. Whether
+// it worked shows in who is alive.
+func (l *Log) end(ctx context.Context, pids []int32) {
+	_ = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, asLogin); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, endBackends, pids)
+		return err
+	})
 }
