@@ -183,9 +183,6 @@ func TestCustomerLetGoReachesTheCache(t *testing.T) {
 	w.cachedAsRead(r, ada)
 }
 
-// After any outage, within five seconds of its end, no read is older than the
-// read model: a server that comes back with an old data set, one that was
-// flushed, one that hung.
 // An epoch that ends elsewhere, as with a rebuild, leaves nothing behind: what
 // it held is out of an erasure's reach.
 func TestAFormerEpochIsForgotten(t *testing.T) {
@@ -215,6 +212,9 @@ func TestAFormerEpochIsForgotten(t *testing.T) {
 	require.Eventually(t, func() bool { return len(left()) == 0 }, patience, 10*time.Millisecond)
 }
 
+// After any outage, within five seconds of its end, no read is older than the
+// read model: a server that comes back with an old data set, one that was
+// flushed, one that hung.
 func TestCacheIsNeverOlderAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, outage := range map[string]struct {
