@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // Ports come from below the range from which systems draw the local port of an
@@ -36,6 +37,14 @@ func portFree(port int) bool {
 	}
 	_ = l.Close()
 	return true
+}
+
+// portTaken tells whether a service did not start because somebody had its port.
+// Whoever only tried whether it was free, as we do, has given it back by now;
+// then the end of the service's log says so, which is in err.
+func portTaken(err error, port int) bool {
+	said := strings.ToLower(err.Error())
+	return !portFree(port) || strings.Contains(said, "address already in use") || strings.Contains(said, "eaddrinuse")
 }
 
 func loopback(port int) string {

@@ -154,7 +154,7 @@ func (s *Stack) start(ctx context.Context, cfg Config) error {
 func (s *Service) firstStart(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := s.Start(ctx)
-		if err == nil || try == 3 || portFree(s.driver.profile().port) {
+		if err == nil || try == 3 || !portTaken(err, s.driver.profile().port) {
 			return err
 		}
 		s.stack.say("%s: somebody else took %s, choosing another port", s.kind, s.Addr())
