@@ -14,8 +14,8 @@ func healsBefore() Edit {
 // healsLast takes away the sweep.
 func healsLast() Edit {
 	return Edit{
-		projectorGo, "if !known || at[l.id] != was || heads[l.id] <= at[l.id] {",
-		"if !known || at[l.id] != was || heads[l.id] >= at[l.id] {",
+		projectorGo, "if !known || heads[l.id] <= at[l.id] || at[l.id] != was && heads[l.id]-at[l.id] < backlog {",
+		"if !known || heads[l.id] >= at[l.id] || at[l.id] != was && heads[l.id]-at[l.id] < backlog {",
 	}
 }
 

@@ -54,6 +54,10 @@ func (l *lane) batch(ctx context.Context, b eventlog.Batch) error {
 		return err
 	}
 	defer l.turn.Release(1)
+	if b.Last <= l.hint { // a checkpoint that has gone back since is found by the sweep
+		l.log.DebugContext(ctx, "message was applied before", "through", b.Last)
+		return nil
+	}
 	for {
 		err := l.apply(ctx, b.Previous, b.Last, b.Events, false)
 		missing := (*errMissing)(nil)

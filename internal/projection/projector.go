@@ -194,8 +194,15 @@ func (p *Projector) Handler(of eventlog.Lane) message.NoPublishHandlerFunc {
 // Each costs two look-ups in small indexes.
 const eagerSweep = 100 * time.Millisecond
 
+// backlog is how far behind, in positions of all lanes, a lane that moves is
+// brought up to date from the log all the same. Messages are as small as the
+// rate they were sent at was low, and each costs a transaction; a page of the
+// log holds a thousand events. 1,000 are half a second of 2,000 events a second.
+const backlog = 1000
+
 // sweepOnce heals the lanes that are behind the log and have not moved since
-// the last sweep: nothing announces the last message when that one is lost.
+// the last sweep: nothing announces the last message when that one is lost. It
+// also helps those that are far behind.
 func (p *Projector) sweepOnce(ctx context.Context) (time.Duration, error) {
 	p.opener.forget()
 	heads, at, err := p.positions(ctx)
@@ -215,7 +222,7 @@ func (p *Projector) sweepOnce(ctx context.Context) (time.Duration, error) {
 	group.SetLimit(healers)
 	for _, l := range p.lanes {
 		was, known := before[l.id]
-		if !known || at[l.id] != was || heads[l.id] <= at[l.id] {
+		if !known || heads[l.id] <= at[l.id] || at[l.id] != was && heads[l.id]-at[l.id] < backlog {
 			continue
 		}
 		group.Go(func() error {
