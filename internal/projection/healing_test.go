@@ -3,6 +3,7 @@ package projection_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -186,4 +187,29 @@ func TestAHoleInTheLogHaltsItsCustomerAlone(t *testing.T) {
 	_, err = p.Retry(w.ctx, ada.id)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, projection.ErrNotParked, "it stays where it is")
+}
+
+// A lane that moves, but less than it falls behind, is read from the log in
+// pages. The messages that come for it afterwards change nothing.
+func TestABacklogIsReadFromTheLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.projector()
+	sweep := p.Steps().Sweep
+	ada := w.register("ada@example.com")
+	w.append(ada, customer.Tagged{At: w.now(), Tag: "first"})
+	for i := range 1100 { // more than a thousand positions
+		w.append(ada, customer.Renamed{At: w.now(), FirstName: customer.Name("Ada " + strconv.Itoa(i))})
+	}
+	messages := w.batches(1)
+	_, err := sweep(w.ctx)
+	require.NoError(t, err)
+	w.deliver(p, messages[:2]...) // it moves
+	require.Equal(t, customer.Version(2), w.entry(ada.id).Version)
+	_, err = sweep(w.ctx)
+	require.NoError(t, err)
+	require.Equal(t, customer.Version(1102), w.entry(ada.id).Version)
+	w.deliver(p, messages[2:10]...)
+	require.Equal(t, customer.Version(1102), w.entry(ada.id).Version)
+	w.verify()
 }
