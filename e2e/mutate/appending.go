@@ -49,7 +49,7 @@ func appending() []Mutation {
 				},
 				{
 					appendGo, "\treturn r.outcomes(items), nil\n",
-					"\tgo func() {\n\t\tdefer conn.Release()\n\t\ttime.Sleep(20 * time.Millisecond)\n" +
+					"\tgo func() {\n\t\tdefer conn.Release()\n\t\t<-time.After(20 * time.Millisecond)\n" +
 						"\t\t_, _ = conn.Exec(context.WithoutCancel(ctx), \"COMMIT\")\n\t}()\n\treturn r.outcomes(items), nil\n",
 				},
 			},

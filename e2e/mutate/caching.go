@@ -16,7 +16,7 @@ func caching() []Mutation {
 				{"internal/rediscache/writer.go", "  if v and v > version then return 0 end\n", ""},
 				{
 					"internal/projection/caching.go", "\terr := l.p.cacheRows(ctx, from.Cache, d.Rows)\n",
-					"\tvar err error\n\tgo func() {\n\t\ttime.Sleep(time.Duration(time.Now().UnixNano() % int64(500*time.Millisecond)))\n" +
+					"\tvar err error\n\tgo func() {\n\t\t<-time.After(time.Duration(time.Now().UnixNano() % int64(500*time.Millisecond)))\n" +
 						"\t\t_ = l.p.cacheRows(ctx, from.Cache, d.Rows)\n\t}()\n",
 				},
 			},

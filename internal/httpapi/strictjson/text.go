@@ -81,7 +81,7 @@ func (p *parser) escape() (r rune, reason string, err error) {
 	return utf8.RuneError, "contains half of a surrogate pair", nil
 }
 
-// hex reads uXXXX.
+// hex reads the u of an escape and its four hexadecimal digits.
 func (p *parser) hex() (rune, error) {
 	p.at++ // u
 	var r rune
