@@ -30,6 +30,18 @@ func requireCacheEqualsReadModel(t *testing.T, c *cluster.Cluster) {
 	t.Logf("%d documents in Redis, all as in PostgreSQL", compared)
 }
 
+// awaitCache waits until what is read is put into Redis.
+func awaitCache(t *testing.T, c *cluster.Cluster, client *cluster.Client) {
+	t.Helper()
+	ctx := cluster.Within(t, recovery)
+	require.NoError(t, cluster.Poll(ctx, 10*time.Millisecond, func() bool {
+		_, err := registerThenRead(ctx, client)
+		require.NoError(t, err)
+		compared, _ := compareCache(t, c)
+		return compared > 0
+	}), "Redis is not used")
+}
+
 func compareCache(t *testing.T, c *cluster.Cluster) (compared int, different []string) {
 	t.Helper()
 	ctx := cluster.Within(t, 30*time.Second)

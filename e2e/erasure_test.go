@@ -46,6 +46,7 @@ func TestAnErasureHolds(t *testing.T) {
 	ctx := cluster.Within(t, 3*time.Minute)
 	began := time.Now()
 	messages := spy(t, c)
+	awaitCache(t, c, client)
 
 	var gone, living []*marked
 	for i := range 12 {

@@ -3,7 +3,9 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,6 +47,12 @@ func TestNothingAcknowledgedIsLostWhenThingsAreKilled(t *testing.T) {
 	load.stop(t)
 	load.requireAllInLog(t)
 	requireReadModelEqualsLog(t, c)
+	awaitCache(t, c, load.client)
+	for _, path := range slices.Collect(maps.Keys(load.acked))[:1000] {
+		a, err := load.client.Read(t.Context(), path)
+		require.NoError(t, err)
+		require.Contains(t, []int{http.StatusOK, http.StatusGone}, a.Status, "%s: %s", path, a.Body)
+	}
 	requireCacheEqualsReadModel(t, c)
 }
 

@@ -150,6 +150,7 @@ func TestLettingACustomerGoIsNotHiddenByWhatAnotherProcessCached(t *testing.T) {
 	w.feed(old)
 	r := w.readCache()
 	w.trusted(r)
+	w.read(r, ada)
 	w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"})
 	w.feed(old) // parks ada; that its lane is cached so far is not written down yet
 	killed := w.projector(func(d *projection.Deps) { d.Cache = severed{d.Cache} })

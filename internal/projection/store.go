@@ -74,10 +74,12 @@ type CacheEntry struct {
 
 // Cache takes entries after they are committed. It is never asked for one.
 //
-// Store writes each entry into the epoch, on the server that state names and on
-// no other, unless the cache has it at that version or a later one (an erased
-// one also over its own version), and announces those it wrote. An error means
-// that some may be missing. RunID names the server process that answers and takes writes. Sweep removes the
+// Store replaces what the cache has of each customer in the epoch, on the server
+// that state names and on no other, unless it has that version or a later one
+// (an erased one goes over its own version too), and announces all but those it
+// is late with. Where the cache has nothing it writes nothing; whoever is about
+// to fill will not put something older there. An error means that some older
+// ones may still be there. RunID names the server process that answers and takes writes. Sweep removes the
 // keys of earlier epochs: they are trusted by nobody but may hold personal data.
 type Cache interface {
 	Store(ctx context.Context, state query.CacheState, entries []CacheEntry) error

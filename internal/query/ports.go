@@ -79,9 +79,9 @@ type Reader interface {
 // the entry was stored.
 //
 // Get answers false for what it does not have, including on any error. A miss
-// may carry a Lease: the right to fill that key, lost as soon as anything else
-// is written to it or the cache forgets it. Fill stores an entry under its
-// lease and does nothing once that is lost.
+// may carry a Lease: the right to fill that key, lost as soon as the cache
+// forgets it or a later version is committed. Fill stores an entry under its
+// lease and does nothing once that is lost. Release gives a lease up.
 //
 // Use says which epoch of which server may be trusted from now on; until it is
 // first called, and while it names no server, nothing is.
@@ -90,6 +90,7 @@ type Cache interface {
 	Get(ctx context.Context, id customer.ID) (Entry, bool)
 	Lease(ctx context.Context, id customer.ID) Lease
 	Fill(ctx context.Context, id customer.ID, lease Lease, e Entry)
+	Release(ctx context.Context, id customer.ID, lease Lease)
 }
 
 // CacheState names the entries of the cache that may be trusted: those of one

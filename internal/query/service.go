@@ -228,11 +228,9 @@ func (s *Service) Get(ctx context.Context, id customer.ID, tokens []eventlog.Tok
 	// Not through fill: that may join a question asked before the version came.
 	ctxRead, cancel := context.WithTimeout(ctx, s.cfg.ReadTimeout)
 	defer cancel()
-	keep := s.l1.begin(id)
-	if e, err = s.reader.Entry(ctxRead, id); err != nil {
+	if e, err = s.readThrough(ctxRead, id); err != nil {
 		return Entry{}, err
 	}
-	s.l1.keep(id, keep, e)
 	if e.Version < want { // an announcement lied; never serve older
 		return Entry{}, s.behind()
 	}
@@ -298,21 +296,13 @@ func (s *Service) ask(ctx context.Context, id customer.ID) (Entry, bool) {
 	return answer.(Entry), err == nil
 }
 
-// fill asks the read model and offers the answer to the cache, once for all
-// who ask for the same customer at the same time.
+// fill reads through the cache, once for all who ask for the same customer at the same time.
 func (s *Service) fill(ctx context.Context, id customer.ID) (Entry, error) {
 	answer := s.fills.DoChan(string(id[:]), func() (any, error) {
 		// One caller giving up must not fail the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ReadTimeout)
 		defer cancel()
-		lease, keep := s.cache.Lease(ctx, id), s.l1.begin(id)
-		e, err := s.reader.Entry(ctx, id)
-		if err != nil {
-			return Entry{}, err // nothing is remembered of what is not there
-		}
-		s.l1.keep(id, keep, e)
-		s.cache.Fill(ctx, id, lease, e)
-		return e, nil
+		return s.readThrough(ctx, id)
 	})
 	select {
 	case <-ctx.Done():
@@ -323,6 +313,21 @@ func (s *Service) fill(ctx context.Context, id customer.ID) (Entry, error) {
 		}
 		return a.Val.(Entry), nil
 	}
+}
+
+// readThrough asks the read model and offers the answer to memory and the cache.
+func (s *Service) readThrough(ctx context.Context, id customer.ID) (Entry, error) {
+	lease, keep := s.cache.Lease(ctx, id), s.l1.begin(id)
+	e, err := s.reader.Entry(ctx, id)
+	if err != nil {
+		// Nothing is remembered of what is not there, and whoever waits for it
+		// will want to fill.
+		s.cache.Release(ctx, id, lease)
+		return Entry{}, err
+	}
+	s.l1.keep(id, keep, e)
+	s.cache.Fill(ctx, id, lease, e)
+	return e, nil
 }
 
 // Freshness is how far the read model was when last looked at, at most a

@@ -69,13 +69,21 @@ func (c *cache) trust(epoch int64) {
 	c.reader.Use(c.state)
 }
 
+// store has the cache hold a customer who was read before, as it is now.
 func (c *cache) store(id customer.ID, v customer.Version, status customer.Status) {
 	c.t.Helper()
+	c.known(c.admin, id)
 	e := query.Entry{Version: v, Status: status}
 	if e.Live() {
 		e.Body = fmt.Appendf(nil, `{"version":%d}`, v)
 	}
 	require.NoError(c.t, c.writer.Store(c.t.Context(), c.state, []projection.CacheEntry{{CustomerID: id, Entry: e}}))
+}
+
+// known has a server hold something of a customer that is older than any version.
+func (c *cache) known(server *redis.Client, id customer.ID) {
+	c.t.Helper()
+	require.NoError(c.t, server.SetNX(c.t.Context(), c.key(id), "1:0:", time.Minute).Err())
 }
 
 func (c *cache) tryStore(id customer.ID, v customer.Version) error {
@@ -129,6 +137,71 @@ func TestOlderNeverReplacesNewer(t *testing.T) {
 	c.store(id, 10, customer.StatusActive)
 	e, _ = c.reader.Get(t.Context(), id)
 	require.Equal(t, customer.StatusErased, e.Status)
+}
+
+// Whoever writes what was forgotten may be late, however long.
+func TestNothingIsWrittenWhereNothingIs(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	id := uuid.Must(uuid.NewV7())
+	listening := c.listen()
+	require.NoError(t, c.tryStore(id, 3))
+	listening.until(id, 3)
+	require.Zero(t, c.version(id))
+	c.store(id, 5, customer.StatusActive)
+	require.NoError(t, c.admin.Del(t.Context(), c.key(id)).Err()) // evicted
+	require.NoError(t, c.tryStore(id, 4))
+	require.Zero(t, c.version(id))
+}
+
+// Whoever fills may have read before a commit or after it.
+func TestALeaseIsToldWhatWasCommitted(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	for _, told := range []struct{ stored, filled, kept customer.Version }{
+		{stored: 6, filled: 5, kept: 0}, {stored: 6, filled: 6, kept: 6}, {stored: 6, filled: 7, kept: 7},
+	} {
+		id := uuid.Must(uuid.NewV7())
+		lease := c.reader.Lease(t.Context(), id)
+		require.NotEmpty(t, lease)
+		require.NoError(t, c.tryStore(id, told.stored))
+		require.NoError(t, c.tryStore(id, told.stored-1)) // late
+		require.Zero(t, c.version(id))
+		require.Empty(t, c.reader.Lease(t.Context(), id), "it is still somebody's")
+		ttl := c.admin.PTTL(t.Context(), c.key(id)).Val()
+		require.Positive(t, ttl)
+		require.LessOrEqual(t, ttl, 10*time.Second)
+		c.reader.Fill(t.Context(), id, lease, live(told.filled))
+		require.Equal(t, told.kept, c.version(id), "%+v", told)
+	}
+}
+
+func TestAReleasedLeaseIsFree(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	id := uuid.Must(uuid.NewV7())
+	first := c.reader.Lease(t.Context(), id)
+	require.NoError(t, c.tryStore(id, 1))
+	c.reader.Release(t.Context(), id, first)
+	second := c.reader.Lease(t.Context(), id)
+	require.NotEmpty(t, second)
+	c.reader.Release(t.Context(), id, first)
+	c.reader.Fill(t.Context(), id, first, live(1))
+	require.Zero(t, c.version(id), "not theirs")
+	c.reader.Fill(t.Context(), id, second, live(1))
+	require.Equal(t, customer.Version(1), c.version(id))
+}
+
+func TestATombstoneEndsALease(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	id := uuid.Must(uuid.NewV7())
+	lease := c.reader.Lease(t.Context(), id)
+	require.NotEmpty(t, lease)
+	gone := projection.CacheEntry{CustomerID: id, Entry: query.Entry{Version: 6, Status: customer.StatusErased}}
+	require.NoError(t, c.writer.Store(t.Context(), c.state, []projection.CacheEntry{gone}))
+	c.reader.Fill(t.Context(), id, lease, live(6))
+	require.Zero(t, c.version(id), "values at the very version at which they were let go")
 }
 
 func TestForeignValuesAreMissesAndGetReplaced(t *testing.T) {
@@ -237,10 +310,12 @@ func TestServerThatRefusesWritesIsReported(t *testing.T) {
 	t.Parallel()
 	s := rediscachetest.Start(t)
 	c := newCache(t, s.URL)
+	id := uuid.Must(uuid.NewV7())
+	c.known(c.admin, id)
 	require.NoError(t, s.Admin.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	_, err := c.writer.RunID(t.Context())
 	require.Error(t, err)
-	require.Error(t, c.writer.Store(t.Context(), c.state, []projection.CacheEntry{{CustomerID: uuid.New(), Entry: live(1)}}))
+	require.Error(t, c.tryStore(id, 1))
 }
 
 func TestScriptsSurviveBeingForgotten(t *testing.T) {

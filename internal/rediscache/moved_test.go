@@ -137,7 +137,8 @@ func TestReadersFollowTheProjectorToAnotherServer(t *testing.T) {
 		return err == nil
 	}, patience, 10*time.Millisecond, "the projector does not leave a server that refuses writes")
 	c.trust(2)
-	c.store(id, 2, customer.StatusActive)
+	c.known(next.Admin, id)
+	require.NoError(t, c.tryStore(id, 2))
 	require.Eventually(t, func() bool {
 		c.reader.Use(c.state)
 		return c.version(id) == 2
@@ -176,10 +177,13 @@ func TestFullServerForgetsWhatItCannotReplace(t *testing.T) {
 	require.NoError(t, s.Admin.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err())
 	require.NoError(t, s.Admin.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	require.Equal(t, customer.Version(1), c.version(id))
-	require.Error(t, c.tryStore(id, 2), "what is not there has to be written again")
+	require.Error(t, c.tryStore(id, 2), "which is how it is known to be full")
 	require.Zero(t, c.version(id))
 	require.Empty(t, c.reader.Lease(t.Context(), id))
 	listening.until(id, 2)
 	require.NoError(t, s.Admin.ConfigSet(t.Context(), "maxmemory", "0").Err())
-	require.Eventually(t, func() bool { return c.tryStore(id, 2) == nil && c.version(id) == 2 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		c.reader.Fill(t.Context(), id, c.reader.Lease(t.Context(), id), live(2))
+		return c.version(id) == 2
+	}, patience, 10*time.Millisecond)
 }

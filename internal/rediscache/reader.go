@@ -24,12 +24,23 @@ if type(have) == 'string' and (string.match(have, '^1:%d+:[asden]:') or string.m
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`
 
-	// fillScript replaces a lease by a value, if it is still there.
-	// KEYS[1] key; ARGV lease, value, milliseconds.
+	// fillScript replaces a lease by a value, if it is still there and nothing
+	// later was committed meanwhile, as far as the lease was told.
+	// KEYS[1] key; ARGV lease, value, milliseconds, version.
 	fillScript = `
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local have = redis.pcall('GET', KEYS[1])
+if type(have) ~= 'string' or string.sub(have, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+local least = string.match(have, '^:(%d+)$', #ARGV[1] + 1)
+if least and tonumber(least) > tonumber(ARGV[4]) then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`
+
+	// releaseScript gives a lease up, whatever it was told.
+	// KEYS[1] key; ARGV lease.
+	releaseScript = `
+local have = redis.pcall('GET', KEYS[1])
+if type(have) == 'string' and string.sub(have, 1, #ARGV[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0`
 
 	// dropScript removes a value that cannot be read, unless it was replaced.
 	// KEYS[1] key; ARGV value.
@@ -46,9 +57,9 @@ return 0`
 // query.Announcements. Whatever goes wrong is a miss.
 type Reader struct {
 	*client
-	breaker           *breaker
-	lease, fill, drop *redis.Script
-	state             atomic.Pointer[query.CacheState]
+	breaker                    *breaker
+	lease, fill, release, drop *redis.Script
+	state                      atomic.Pointer[query.CacheState]
 }
 
 var (
@@ -64,7 +75,8 @@ func NewReader(c Config) (*Reader, error) {
 	}
 	return &Reader{
 		client: cl, breaker: newBreaker(c.Logger),
-		lease: redis.NewScript(leaseScript), fill: redis.NewScript(fillScript), drop: redis.NewScript(dropScript),
+		lease: redis.NewScript(leaseScript), fill: redis.NewScript(fillScript),
+		release: redis.NewScript(releaseScript), drop: redis.NewScript(dropScript),
 	}, nil
 }
 
@@ -143,6 +155,21 @@ func (r *Reader) Lease(ctx context.Context, id customer.ID) query.Lease {
 
 // Fill stores what the read model answered since the lease was taken.
 func (r *Reader) Fill(ctx context.Context, id customer.ID, l query.Lease, e query.Entry) {
+	value, err := encode(id, e)
+	if err != nil {
+		r.Release(ctx, id, l)
+		return
+	}
+	r.end(ctx, id, l, r.fill, value, r.expiry(), int64(e.Version))
+}
+
+// Release gives up the right to fill id's entry.
+func (r *Reader) Release(ctx context.Context, id customer.ID, l query.Lease) {
+	r.end(ctx, id, l, r.release)
+}
+
+// end runs the script that ends a lease.
+func (r *Reader) end(ctx context.Context, id customer.ID, l query.Lease, script *redis.Script, args ...any) {
 	var (
 		epoch int64
 		lease string
@@ -151,12 +178,7 @@ func (r *Reader) Fill(ctx context.Context, id customer.ID, l query.Lease, e quer
 		return
 	}
 	p := r.pool.Load() // a lease is random: on another server it is not there
-	value, err := encode(id, e)
-	if err != nil {
-		r.breaker.report(ctx, nil)
-		return
-	}
-	r.report(ctx, p, r.fill.Run(ctx, p, []string{r.key(epoch, id)}, lease, value, r.expiry()).Err())
+	r.report(ctx, p, script.Run(ctx, p, []string{r.key(epoch, id)}, append([]any{lease}, args...)...).Err())
 }
 
 // report tells the breaker, but for what says nothing of the server: a caller

@@ -13,25 +13,33 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/query"
 )
 
-// storeScript keeps the newer of what is there and what is given, and announces
-// what it has afterwards unless that was newer. A tombstone goes over its own
-// version: a customer may lose its values without a new event. pcall, because
-// the key may hold another type; SET replaces any. A server that is full takes
-// no value but still forgets one, and what is not there is not old.
+// storeScript replaces what is there by something newer, and announces what it
+// has unless what is there was newer still. Where nothing is, it writes nothing:
+// a process may have been stopped for any time between its commit and this, and
+// what the server has forgotten meanwhile cannot show that it is late. Only who
+// took a lease before reading the read model fills an empty key, and the lease
+// is told what was committed meanwhile: what its owner has read may be older.
+//
+// A tombstone goes over its own version, and ends a lease: a customer may lose
+// its values without a new event. pcall, because the key may hold another type.
+// A server that is full takes no value but still forgets one.
 //
 // KEYS[1] key; ARGV version, value, milliseconds, "1" for erased, channel, announcement.
 const storeScript = `
 local have = redis.pcall('GET', KEYS[1])
+if type(have) ~= 'string' then have = '' end
 local version = tonumber(ARGV[1])
-if type(have) == 'string' then
-  local v = tonumber(string.match(have, '^1:(%d+):'))
-  if v and v > version then return 0 end
-  if v == version and ARGV[4] ~= '1' then
-    redis.call('PUBLISH', ARGV[5], ARGV[6])
-    return 0
-  end
+local v = tonumber(string.match(have, '^1:(%d+):'))
+if v and v > version then return 0 end
+local lease, least = string.match(have, '^(L:%w+):?(%d*)$')
+local set = {}
+if v then
+  if v < version or ARGV[4] == '1' then set = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
+elseif lease and ARGV[4] ~= '1' then
+  if version > (tonumber(least) or 0) then set = redis.pcall('SET', KEYS[1], lease .. ':' .. ARGV[1], 'KEEPTTL') end
+else
+  redis.call('DEL', KEYS[1])
 end
-local set = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 if set.err then redis.call('DEL', KEYS[1]) end
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 if set.err then return set end
@@ -62,7 +70,7 @@ func NewWriter(c Config) (*Writer, error) {
 	return &Writer{client: cl, store: redis.NewScript(storeScript)}, nil
 }
 
-// Store writes entries that are newer than what is there.
+// Store replaces what is there by entries that are newer.
 func (w *Writer) Store(ctx context.Context, state query.CacheState, entries []projection.CacheEntry) error {
 	p, epoch := w.pool.Load(), state.Epoch
 	if p.server.Load() == nil {

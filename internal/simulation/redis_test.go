@@ -30,10 +30,11 @@ type key struct {
 	id    customer.ID
 }
 
-// value is an entry, or a lease of somebody who fills.
+// value is an entry, or a lease of somebody who fills and what it was told.
 type value struct {
 	query.Entry
 	lease string
+	least customer.Version
 }
 
 // subscription is what a server sends to one listener, in order.
@@ -162,17 +163,21 @@ func (o cacheWriter) Store(ctx context.Context, state query.CacheState, entries 
 
 // set is the script that stores.
 func (r *redis) set(k key, e query.Entry) {
-	if have, ok := r.values[k]; ok && have.lease == "" && r.w.cfg.bug != bugLastWriteWins {
-		if have.Version > e.Version {
-			r.w.counts.olderWrites++
-			return
-		}
-		if have.Version == e.Version && e.Live() {
-			r.publish(announcement{k.id, e.Version})
-			return
-		}
+	have, ok := r.values[k]
+	switch {
+	case r.w.cfg.bug == bugLastWriteWins:
+		r.values[k] = value{Entry: e}
+	case ok && have.lease != "" && e.Status != customer.StatusErased:
+		have.least = max(have.least, e.Version)
+		r.values[k] = have
+	case !ok || have.lease != "":
+		delete(r.values, k)
+	case have.Version > e.Version:
+		r.w.counts.olderWrites++
+		return
+	case have.Version < e.Version || e.Status == customer.StatusErased:
+		r.values[k] = value{Entry: e}
 	}
-	r.values[k] = value{Entry: e}
 	if r.w.cfg.bug != bugNoAnnouncements {
 		r.publish(announcement{k.id, e.Version})
 	}
@@ -250,13 +255,31 @@ func (o cacheReader) Fill(ctx context.Context, id customer.ID, l query.Lease, e 
 	}
 	_, _ = at(ctx, o.p, "cache.fill", o.r.w.life.number(id), nil, func() (any, error) {
 		k := key{epoch, id}
+		have := o.r.values[k]
 		switch {
 		case o.r.away.readers:
-		case o.r.values[k].lease == string(l) || o.r.w.cfg.bug == bugFillWithoutLease:
+		case have.lease == string(l) && have.least <= e.Version || o.r.w.cfg.bug == bugFillWithoutLease:
 			o.r.values[k] = value{Entry: e}
 			o.r.w.counts.fills++
 		default:
+			if have.lease == string(l) {
+				delete(o.r.values, k)
+			}
 			o.r.w.counts.lostLeases++
+		}
+		return nil, nil
+	})
+}
+
+func (o cacheReader) Release(ctx context.Context, id customer.ID, l query.Lease) {
+	var epoch int64
+	if _, err := fmt.Sscanf(string(l), "%d ", &epoch); err != nil {
+		return
+	}
+	_, _ = at(ctx, o.p, "cache.release", o.r.w.life.number(id), nil, func() (any, error) {
+		k := key{epoch, id}
+		if !o.r.away.readers && o.r.values[k].lease == string(l) {
+			delete(o.r.values, k)
 		}
 		return nil, nil
 	})
