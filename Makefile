@@ -97,6 +97,10 @@ bench: build ## Measure group commit against one transaction a command, and an i
 bench-long: build ## Measure a command on a customer with 100,000 events against one with 10, neither in memory
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'ColdCommand' -benchtime 100x -count 5 ./internal/command
 
+.PHONY: bench-rebuild
+bench-rebuild: build ## Measure a rebuild of the views against a plain scan of the same events, five rounds in one run
+	$(DEVSTACK) exec --dir .local/test -- $(GO) test -run '^$$' -bench 'Rebuild' -benchtime 1x ./internal/projection
+
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Check style, mistakes and the direction of imports
 	@$(BIN)/golangci-lint run ./...

@@ -21,9 +21,9 @@ const (
 	sampleEvery   = 250 * time.Millisecond
 )
 
-// At 2,000 registrations a second the sequencer, the relay and the projector
-// keep up: what is committed and not yet readable does not grow, and no
-// process's memory does. The load is open: it does not wait for answers. It
+// At 2,000 registrations a second the sequencer, both relays and the projector
+// keep up: what is committed and not yet readable, or not yet told to other
+// services, does not grow, and no process's memory does. The load is open: it does not wait for answers. It
 // lasts 20 s, or what E2E_SUSTAINED says, as in 1m.
 //
 // The load comes from the machine that is measured, and others may use it too.
@@ -86,7 +86,7 @@ func sustained(t *testing.T, c *cluster.Cluster, client *cluster.Client, lasting
 	if refused > len(latencies)/1000 {
 		faults = append(faults, fmt.Sprintf("%d registrations were refused", refused))
 	}
-	faults = append(faults, growingLag(t, samples)...)
+	faults = append(faults, growingLags(t, samples)...)
 	return append(faults, growingMemory(t, c, samples)...)
 }
 
@@ -123,9 +123,11 @@ func openLoop(ctx context.Context, n, rate, workers int, do func(i int, due time
 }
 
 type snapshot struct {
-	at     time.Duration
-	behind int64 // events committed and not yet readable
-	memory []int64
+	at       time.Duration
+	behind   int64 // events committed and not yet readable
+	untold   int64 // events in order that customer.events has not confirmed
+	unlisted int64 // and that GET /v1/events does not have
+	memory   []int64
 }
 
 func sample(ctx context.Context, c *cluster.Cluster) (<-chan []snapshot, func()) {
@@ -138,6 +140,9 @@ func sample(ctx context.Context, c *cluster.Cluster) (<-chan []snapshot, func())
 			s := snapshot{at: time.Since(began)}
 			var err error
 			if s.behind, err = behind(ctx, c); err == nil {
+				s.untold, s.unlisted, err = unpublished(ctx, c)
+			}
+			if err == nil {
 				for _, p := range c.Processes() {
 					s.memory = append(s.memory, p.ResidentMiB())
 				}
@@ -163,23 +168,50 @@ func behind(ctx context.Context, c *cluster.Cluster) (int64, error) {
 	return committed - readable, nil
 }
 
-// growingLag compares the last third of the time with the middle one.
-func growingLag(t *testing.T, samples []snapshot) (faults []string) {
+// unpublished counts the events that have a position and that neither
+// customer.events nor GET /v1/events has.
+func unpublished(ctx context.Context, c *cluster.Cluster) (untold, unlisted int64, err error) {
+	var told, listed, head int64
+	if err = c.EventLog().QueryRow(ctx, `SELECT pos FROM eventlog.relay_checkpoints WHERE relay = 'integration'`).Scan(&told); err != nil {
+		return 0, 0, err
+	}
+	if err = c.ReadModel().QueryRow(ctx, `SELECT position FROM readmodel.events_checkpoint`).Scan(&listed); err != nil {
+		return 0, 0, err
+	}
+	err = c.EventLog().QueryRow(ctx, `SELECT max(pos) FROM eventlog.positions`).Scan(&head)
+	return head - told, head - listed, err
+}
+
+// growingLags holds everything that follows the log to growingLag.
+func growingLags(t *testing.T, samples []snapshot) (faults []string) {
 	t.Helper()
 	require.Greater(t, len(samples), 30, "the run was not watched")
-	var lags []int64
-	for _, s := range samples {
-		lags = append(lags, s.behind)
+	for what, of := range map[string]func(snapshot) int64{
+		"committed and not yet readable":    func(s snapshot) int64 { return s.behind },
+		"not confirmed by customer.events":  func(s snapshot) int64 { return s.untold },
+		"not yet in the feed of /v1/events": func(s snapshot) int64 { return s.unlisted },
+	} {
+		var lags []int64
+		for _, s := range samples {
+			lags = append(lags, of(s))
+		}
+		faults = append(faults, growingLag(t, what, lags)...)
 	}
+	return faults
+}
+
+// growingLag compares the last third of the time with the middle one.
+func growingLag(t *testing.T, what string, lags []int64) (faults []string) {
+	t.Helper()
 	third := len(lags) / 3
 	middle, last := median(lags[third:2*third]), median(lags[2*third:])
-	t.Logf("events committed and not yet readable: median of the middle third %d, of the last third %d, most %d (%.0f ms of the load)",
-		middle, last, slices.Max(lags), float64(last)*1000/sustainedRate)
+	t.Logf("events %s: median of the middle third %d, of the last third %d, most %d (%.0f ms of the load)",
+		what, middle, last, slices.Max(lags), float64(last)*1000/sustainedRate)
 	if last >= sustainedRate {
-		faults = append(faults, "reads lag by more than a second of writes")
+		faults = append(faults, "more than a second of writes "+what)
 	}
 	if last > 2*middle+sustainedRate/10 {
-		faults = append(faults, "the lag grows")
+		faults = append(faults, "more and more "+what)
 	}
 	return faults
 }

@@ -18,8 +18,9 @@ const (
 	// better to begin an empty epoch: readers then fill what they ask for.
 	repairLimit = 20000
 	// forgetAgain is how many periods after an epoch was first seen its
-	// predecessors are removed once more: whoever wrote to them knows by then.
-	forgetAgain = 4
+	// predecessors are removed once more: whoever wrote to them knows by then,
+	// also one who took a lease of ten seconds just before it heard.
+	forgetAgain = 20
 )
 
 // cachedThrough is what the checkpoint may say about the cache when it is

@@ -12,6 +12,11 @@ import (
 // system shows ages up to 1.5 s.
 const heartbeatGrace = 2 * time.Second
 
+// projectorGrace is how old it may be before the cache is not trusted any more:
+// the last projector may have ended between what it committed and what it wrote
+// there. With a refresh a second, five seconds pass at most.
+const projectorGrace = 4 * time.Second
+
 // LaneFreshness is how far one lane is.
 type LaneFreshness struct {
 	Lane    eventlog.Lane

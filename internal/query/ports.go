@@ -80,8 +80,10 @@ type Reader interface {
 //
 // Get answers false for what it does not have, including on any error. A miss
 // may carry a Lease: the right to fill that key, lost as soon as the cache
-// forgets it or a later version is committed. Fill stores an entry under its
-// lease and does nothing once that is lost. Release gives a lease up.
+// forgets it. Whoever commits tells the lease the version. Fill ends the lease,
+// and stores the entry unless the lease is lost or was told a later version.
+// Release ends it. So a Reader behind a Cache has to see whatever was committed
+// before a lease was taken: a standby that lags does not do.
 //
 // Use says which epoch of which server may be trusted from now on; until it is
 // first called, and while it names no server, nothing is.
@@ -104,7 +106,8 @@ type CacheState struct {
 // Lease is the right to fill one key of a Cache. The empty one fills nothing.
 type Lease string
 
-// Announcements tells of customers as their entries reach the cache.
+// Announcements tells of customers as they change, whether the cache has them
+// or not.
 //
 // Listen tells to what it hears, from one goroutine, until ctx is done. What
 // is announced may be doubled and reordered, but is only what the read model
@@ -117,8 +120,8 @@ type Announcements interface {
 // Listener is told what is announced.
 //
 // Connected comes first and names the server, as CacheState does: from then on
-// nothing announced there is missed until Listen returns. Changed tells that an
-// entry's write was announced, before or after it can be read. Heard tells that
+// nothing announced there is missed until Listen returns. Changed tells that a
+// version was committed, before or after the cache has it. Heard tells that
 // whatever was announced before asOf has been told.
 type Listener interface {
 	Connected(server string)

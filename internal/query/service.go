@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -212,7 +213,7 @@ func (s *Service) Get(ctx context.Context, id customer.ID, tokens []eventlog.Tok
 	if e, ok := s.ask(ctx, id); ok && e.Version >= want {
 		return e, e.Err()
 	}
-	e, err := s.fill(ctx, id)
+	e, err := s.fill(ctx, id, 0)
 	switch {
 	case err == nil && e.Version >= want:
 		return e, e.Err()
@@ -225,10 +226,7 @@ func (s *Service) Get(ctx context.Context, id customer.ID, tokens []eventlog.Tok
 	if e, ok := s.ask(ctx, id); ok && e.Version >= want {
 		return e, e.Err()
 	}
-	// Not through fill: that may join a question asked before the version came.
-	ctxRead, cancel := context.WithTimeout(ctx, s.cfg.ReadTimeout)
-	defer cancel()
-	if e, err = s.readThrough(ctxRead, id); err != nil {
+	if e, err = s.fill(ctx, id, want); err != nil {
 		return Entry{}, err
 	}
 	if e.Version < want { // an announcement lied; never serve older
@@ -296,9 +294,12 @@ func (s *Service) ask(ctx context.Context, id customer.ID) (Entry, bool) {
 	return answer.(Entry), err == nil
 }
 
-// fill reads through the cache, once for all who ask for the same customer at the same time.
-func (s *Service) fill(ctx context.Context, id customer.ID) (Entry, error) {
-	answer := s.fills.DoChan(string(id[:]), func() (any, error) {
+// fill reads through the cache, once for all who ask for the same customer at
+// the same time and have seen that it is at the same version: a question asked
+// before that came may be answered with an older one.
+func (s *Service) fill(ctx context.Context, id customer.ID, seen customer.Version) (Entry, error) {
+	key := binary.BigEndian.AppendUint64(id[:], uint64(seen)) //nolint:gosec // never negative
+	answer := s.fills.DoChan(string(key), func() (any, error) {
 		// One caller giving up must not fail the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ReadTimeout)
 		defer cancel()
@@ -356,6 +357,9 @@ func (s *Service) refreshOnce(ctx context.Context) (time.Duration, error) {
 	}
 	if f.Beat.IsZero() {
 		f.Age = time.Since(s.born)
+	}
+	if f.Age > projectorGrace {
+		f.Cache = CacheState{} // nobody would say that something is missing there
 	}
 	s.cache.Use(f.Cache)
 	s.l1.use(f.Cache) // after: what it keeps from here on comes from that epoch

@@ -119,6 +119,10 @@ func (w *world) trust() {
 	require.NoError(w.t, err)
 	now, err := w.store.Renew(w.t.Context(), was, id)
 	require.NoError(w.t, err)
+	// No projector is there to say that it lives.
+	_, err = w.owner.Exec(w.t.Context(), `
+		INSERT INTO readmodel.heartbeat (at, head, lanes) VALUES (now() + interval '1 hour', 0, '[]') ON CONFLICT (one) DO UPDATE SET at = excluded.at`)
+	require.NoError(w.t, err)
 	w.reader.Use(now)
 }
 
@@ -210,12 +214,66 @@ func TestOneFillPerKeyAtATime(t *testing.T) {
 	}, patience, 10*time.Millisecond, "answered by the cache")
 }
 
+// cached has the cache hold a customer, as its first read does.
+func (w *world) cached(id customer.ID, v customer.Version) {
+	w.t.Helper()
+	w.put(id, v, customer.StatusActive)
+	_, err := w.service.Get(w.t.Context(), id, nil, 0)
+	require.NoError(w.t, err)
+	_, ok := w.reader.Get(w.t.Context(), id)
+	require.True(w.t, ok)
+}
+
+// Whoever finds nobody, or gives up, leaves nothing that keeps the next one from
+// filling.
+func TestALeaseEndsWithItsRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharedRedis(t), query.Config{ReadTimeout: 300 * time.Millisecond})
+	w.trust()
+	id := uuid.New()
+	_, err := w.service.Get(t.Context(), id, nil, 0)
+	require.ErrorIs(t, err, query.ErrNotFound)
+	lease := w.reader.Lease(t.Context(), id)
+	require.NotEmpty(t, lease)
+	w.reader.Release(t.Context(), id, lease)
+
+	tx, err := w.owner.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `LOCK readmodel.documents`)
+	require.NoError(t, err)
+	_, err = w.service.Get(t.Context(), id, nil, 0)
+	require.ErrorIs(t, err, query.ErrUnavailable)
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NotEmpty(t, w.reader.Lease(t.Context(), id))
+}
+
+// While no projector lives, nobody says that something is missing in the cache.
+func TestNothingIsTrustedWithoutAProjector(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sharedRedis(t), query.Config{Refresh: 10 * time.Millisecond})
+	w.trust()
+	id := uuid.New()
+	w.cached(id, 1)
+	_, err := w.owner.Exec(t.Context(), `UPDATE readmodel.heartbeat SET at = now() - interval '5 seconds'`)
+	require.NoError(t, err)
+	reads := func() int64 {
+		before := w.reads.entries.Load()
+		_, err := w.service.Get(t.Context(), id, nil, 0)
+		require.NoError(t, err)
+		return w.reads.entries.Load() - before
+	}
+	require.Eventually(t, func() bool { return reads() == 1 }, patience, 10*time.Millisecond)
+	_, err = w.owner.Exec(t.Context(), `UPDATE readmodel.heartbeat SET at = now() + interval '1 hour'`)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return reads() == 0 }, patience, 10*time.Millisecond)
+}
+
 func TestCacheBehindATokenIsPassedBy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sharedRedis(t), query.Config{})
 	w.trust()
 	id := uuid.New()
-	w.put(id, 1, customer.StatusActive)
+	w.cached(id, 1)
 	_, err := w.owner.Exec(t.Context(), `UPDATE readmodel.documents SET version = 2 WHERE customer_id = $1`, id)
 	require.NoError(t, err)
 	e, err := w.service.Get(t.Context(), id, token(id, 2), 0)
@@ -349,7 +407,7 @@ func TestAnswersWhileRedisHangs(t *testing.T) {
 	w := newWorld(t, s.URL, query.Config{})
 	w.trust()
 	id := uuid.New()
-	w.put(id, 1, customer.StatusActive)
+	w.cached(id, 1)
 	s.Pause()
 	_, err := w.owner.Exec(t.Context(), `UPDATE readmodel.documents SET version = 2 WHERE customer_id = $1`, id)
 	require.NoError(t, err)

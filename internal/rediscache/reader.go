@@ -16,11 +16,12 @@ import (
 
 const (
 	// leaseScript takes the right to fill a key that holds nothing of use. A
-	// lease that somebody else has is left to them.
+	// lease that somebody else has is left to them, if it is one: it ends.
 	// KEYS[1] key; ARGV lease, milliseconds.
 	leaseScript = `
 local have = redis.pcall('GET', KEYS[1])
-if type(have) == 'string' and (string.match(have, '^1:%d+:[asden]:') or string.match(have, '^L:')) then return 0 end
+if type(have) == 'string' and string.match(have, '^1:%d+:[asden]:') then return 0 end
+if type(have) == 'string' and string.match(have, '^L:%w+:?%d*$') and redis.call('PTTL', KEYS[1]) > 0 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`
 
@@ -144,6 +145,7 @@ func (r *Reader) Lease(ctx context.Context, id customer.ID) query.Lease {
 	if !ok || !r.breaker.allow() {
 		return ""
 	}
+	ctx = context.WithoutCancel(ctx) // what was taken has to be known
 	lease := leasePrefix + rand.Text()
 	got, err := r.lease.Run(ctx, p, []string{r.key(epoch, id)}, lease, leaseTTL.Milliseconds()).Int()
 	r.report(ctx, p, err)
@@ -168,7 +170,8 @@ func (r *Reader) Release(ctx context.Context, id customer.ID, l query.Lease) {
 	r.end(ctx, id, l, r.release)
 }
 
-// end runs the script that ends a lease.
+// end runs the script that ends a lease, also for a caller who gave up: nobody
+// else can fill before a lease has ended. The server's timeout bounds it.
 func (r *Reader) end(ctx context.Context, id customer.ID, l query.Lease, script *redis.Script, args ...any) {
 	var (
 		epoch int64
@@ -177,6 +180,7 @@ func (r *Reader) end(ctx context.Context, id customer.ID, l query.Lease, script 
 	if n, err := fmt.Sscanf(string(l), "%d %s", &epoch, &lease); n != 2 || err != nil || !r.breaker.allow() {
 		return
 	}
+	ctx = context.WithoutCancel(ctx)
 	p := r.pool.Load() // a lease is random: on another server it is not there
 	r.report(ctx, p, script.Run(ctx, p, []string{r.key(epoch, id)}, append([]any{lease}, args...)...).Err())
 }

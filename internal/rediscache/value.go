@@ -18,7 +18,8 @@ import (
 var errForeignValue = errors.New("foreign value")
 
 // A value is "1:<version>:<state>:<checksum>:<body>", where scripts read the
-// version. A lease is "L:" and a random id, and no value.
+// version. A lease is "L:", a random id and, once a version was committed
+// meanwhile, ":" and that version. It is no value.
 const (
 	valuePrefix = "1:"
 	leasePrefix = "L:"

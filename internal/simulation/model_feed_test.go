@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ebrahem-outlook/customer-service/internal/customer"
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
@@ -117,7 +118,7 @@ func (o readPort) Versions(ctx context.Context, ids []customer.ID) (map[customer
 // rests for a random time.
 func (o readPort) Freshness(ctx context.Context) (query.Freshness, error) {
 	f, err := at(context.WithoutCancel(ctx), o.p, "read.freshness", 0, nil, func() (query.Freshness, error) {
-		return query.Freshness{Generation: 1, Cache: o.m.cache, Head: o.m.beat.Head}, nil
+		return query.Freshness{Generation: 1, Beat: time.Now(), Cache: o.m.cache, Head: o.m.beat.Head}, nil
 	})
 	return f, unavailable(err)
 }
