@@ -35,6 +35,9 @@ type Mutation struct {
 	Programs []string
 	// Faults bring it about; with none of them, load alone does.
 	Faults []Fault
+	// Strikes is how many faults it gets, if more than other bugs: of what one
+	// fault brings about, the customer's next change leaves nothing to be seen.
+	Strikes int
 	// Expect are the promises of which it has to break one.
 	Expect []string
 	// Why says what the bug is and, where there is more than one defence, which

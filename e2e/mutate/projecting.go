@@ -24,7 +24,7 @@ func projecting() []Mutation {
 	return []Mutation{
 		{
 			Name: "acknowledged-before-commit", Programs: []string{"projector"},
-			Faults: []Fault{{"crash project-before-commit", "projector"}, {"kill", "projector-*"}},
+			Faults: []Fault{{"crash project-before-commit", "projector"}, {"kill", "projector-*"}}, Strikes: 12,
 			Expect: []string{"P6"},
 			Why: "A message is acknowledged before its events are in the read model. Healing hides it, twice: the next " +
 				"message says which position it follows, and a sweep compares checkpoint and head. Both go. What is left " +
@@ -48,7 +48,7 @@ func projecting() []Mutation {
 		},
 		{
 			Name: "checkpoint-first", Programs: []string{"projector"},
-			Faults: []Fault{{"crash project-before-commit", "projector"}},
+			Faults: []Fault{{"crash project-before-commit", "projector"}}, Strikes: 12,
 			Expect: []string{"P6"},
 			Why: "A lane's checkpoint is committed before the rows it stands for. Customers that change again have the gap " +
 				"in their versions closed from their streams.",

@@ -99,7 +99,7 @@ func breaks(m mutate.Mutation, promises string) bool {
 func provoke(t *testing.T, m mutate.Mutation, binaries, dir string) ([]audit.Verdict, []chaos.Record) {
 	t.Helper()
 	r := &run{t: t, plan: plan{
-		seed: 1, faults: bugFaults, binaries: binaries, rate: 300, dir: dir,
+		seed: 1, faults: max(bugFaults, m.Strikes), binaries: binaries, rate: 300, dir: dir,
 		choose: func(all []chaos.Fault) []chaos.Fault { return chosen(t, m, all) },
 	}}
 	require.NoError(t, os.MkdirAll(dir, 0o755))
