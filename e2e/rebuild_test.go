@@ -51,11 +51,14 @@ func TestARebuildUnderLoad(t *testing.T) {
 	readers := startReaders(t, l, 3)
 	l.progress(ctx, t, 100)
 
+	release := holdFilling(ctx, t, c)
 	killed := startRebuild(ctx, t, c, "--workers=1")
 	killed.reaches(ctx, t, c, `state = 'filling' AND done >= total / 3`)
 	killed.kill(t)
 	var done, total int
 	require.NoError(t, c.ReadModel().QueryRow(ctx, `SELECT done, total FROM readmodel.rebuild`).Scan(&done, &total))
+	require.Less(t, done, total)
+	release()
 	t.Logf("killed with %d of %d events folded", done, total)
 	gone := eraseSome(ctx, t, c, l.client)
 
@@ -166,6 +169,28 @@ func (r *rebuildRun) reaches(ctx context.Context, t *testing.T, c *cluster.Clust
 		return err == nil && so
 	})
 	require.NoError(t, err, what)
+}
+
+// holdFilling stops a rebuild with a third of the events folded, until released:
+// it may be through with all of them before anybody looks.
+func holdFilling(ctx context.Context, t *testing.T, c *cluster.Cluster) (release func()) {
+	t.Helper()
+	held, err := c.ReadModel().Begin(ctx)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = held.Rollback(context.Background()) })
+	_, err = held.Exec(ctx, `SELECT pg_advisory_xact_lock(1)`)
+	require.NoError(t, err)
+	_, err = c.ReadModel().Exec(ctx, `
+		CREATE FUNCTION readmodel.hold() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+		CREATE TRIGGER hold BEFORE UPDATE OF done ON readmodel.rebuild
+		FOR EACH ROW WHEN (OLD.done >= OLD.total / 3) EXECUTE FUNCTION readmodel.hold()`)
+	require.NoError(t, err)
+	return func() {
+		require.NoError(t, held.Rollback(ctx))
+		_, err := c.ReadModel().Exec(ctx, `DROP FUNCTION readmodel.hold CASCADE`)
+		require.NoError(t, err)
+	}
 }
 
 func liveGeneration(ctx context.Context, t *testing.T, c *cluster.Cluster) (n int) {
