@@ -5,7 +5,7 @@ import "strings"
 // postalFormat is what a country asks of an address beside line1 and city.
 type postalFormat struct {
 	// patterns are the shapes a postal code can have, separated by '|', where 9
-	// is a digit, A a letter, X either, a space or '-' may be left out, and
+	// is a digit, A a letter, * either, a space or '-' may be left out, and
 	// anything else is itself. Without patterns anything goes.
 	patterns   string
 	needsCode  bool
@@ -54,7 +54,7 @@ func postalFormatOf(c Country) postalFormat {
 	case "EG":
 		return postalFormat{patterns: "99999|9999999"}
 	case "IE":
-		return postalFormat{patterns: "A9X XXXX"}
+		return postalFormat{patterns: "A9* ****"}
 	case "SA":
 		return postalFormat{patterns: "99999|99999-9999"}
 	case "VN":
@@ -110,7 +110,7 @@ func matchesByte(c, p byte) bool {
 		return digit
 	case 'A':
 		return letter
-	case 'X':
+	case '*':
 		return digit || letter
 	default:
 		return c == p
