@@ -303,7 +303,17 @@ func (s *Service) fill(ctx context.Context, id customer.ID, seen customer.Versio
 		// One caller giving up must not fail the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ReadTimeout)
 		defer cancel()
-		return s.readThrough(ctx, id)
+		lease, keep := s.cache.Lease(ctx, id), s.l1.begin(id)
+		e, err := s.reader.Entry(ctx, id)
+		if err != nil {
+			// Nothing is remembered of what is not there, and whoever waits for it
+			// will want to fill.
+			s.cache.Release(ctx, id, lease)
+			return Entry{}, err
+		}
+		s.l1.keep(id, keep, e)
+		s.cache.Fill(ctx, id, lease, e)
+		return e, nil
 	})
 	select {
 	case <-ctx.Done():
@@ -314,21 +324,6 @@ func (s *Service) fill(ctx context.Context, id customer.ID, seen customer.Versio
 		}
 		return a.Val.(Entry), nil
 	}
-}
-
-// readThrough asks the read model and offers the answer to memory and the cache.
-func (s *Service) readThrough(ctx context.Context, id customer.ID) (Entry, error) {
-	lease, keep := s.cache.Lease(ctx, id), s.l1.begin(id)
-	e, err := s.reader.Entry(ctx, id)
-	if err != nil {
-		// Nothing is remembered of what is not there, and whoever waits for it
-		// will want to fill.
-		s.cache.Release(ctx, id, lease)
-		return Entry{}, err
-	}
-	s.l1.keep(id, keep, e)
-	s.cache.Fill(ctx, id, lease, e)
-	return e, nil
 }
 
 // Freshness is how far the read model was when last looked at, at most a
