@@ -25,11 +25,21 @@ type laneBeat struct {
 	WaitingMS int64             `json:"waiting_ms"`
 }
 
+// The first beat after a silence says in the same step that nothing in the cache
+// is to be trusted, if any lane is not known to be written there: whoever ended
+// before may have committed what it did not write, and readers must not go by
+// this beat until that is made good.
+//
 // Several projectors beat; the row need not change more often than one would.
 // A beat from the future was written before the server's clock was set back, or
 // by a server that another one replaced: it must not silence those that follow.
 const upsertHeartbeat = `
-INSERT INTO readmodel.heartbeat AS h (at, head, lanes, feed) VALUES (clock_timestamp(), $1, $2, $3)
+WITH suspended AS (
+    UPDATE readmodel.cache_state SET run_id = ''
+     WHERE run_id <> ''
+       AND EXISTS (SELECT FROM readmodel.heartbeat WHERE at < clock_timestamp() - make_interval(secs => $5))
+       AND EXISTS (SELECT FROM readmodel.checkpoints WHERE ` + ofGeneration + ` AND cached_position < position))
+INSERT INTO readmodel.heartbeat AS h (at, head, lanes, feed) VALUES (clock_timestamp(), $2, $3, $4)
 ON CONFLICT (one) DO UPDATE SET at = excluded.at, head = excluded.head, lanes = excluded.lanes,
        feed = coalesce(excluded.feed, h.feed)
  WHERE h.at NOT BETWEEN excluded.at - interval '100 ms' AND excluded.at + interval '1 second'`
@@ -48,7 +58,7 @@ func (m *ReadModel) Beat(ctx context.Context, h projection.Heartbeat) error {
 	if err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
-	if _, err := m.pool.Exec(ctx, upsertHeartbeat, h.Head, raw, feed); err != nil {
+	if _, err := m.pool.Exec(ctx, upsertHeartbeat, m.generation, h.Head, raw, feed, query.HeartbeatGrace.Seconds()); err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
 	return nil

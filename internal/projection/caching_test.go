@@ -126,31 +126,70 @@ func TestCacheHasWhatWasCommitted(t *testing.T) {
 func TestProjectorKilledBeforeItsCacheWriteIsMadeGood(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	first, r := w.projector(), w.readCache()
+	r := w.readCache()
+	state, ada, bob := w.killedBeforeItsCacheWrite(r)
+
+	next := w.projector()
+	w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"}) // does not hide what bob's lane lacks
+	w.feed(next)
+	w.exec(`UPDATE readmodel.heartbeat SET at = clock_timestamp()`) // as if others had gone on
+	w.start(next)
+	w.cachedAsRead(r, ada, bob)
+	require.Equal(t, state, w.follow(r), "repaired entry by entry")
+}
+
+// With nobody there for a while, readers go past the cache; the first sign of
+// life must not send them back to what is not made good yet.
+func TestTheFirstBeatAfterASilenceVouchesForNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.readCache()
+	state, ada, bob := w.killedBeforeItsCacheWrite(r)
+	beat := func(age time.Duration) query.CacheState {
+		w.exec(`UPDATE readmodel.heartbeat SET at = clock_timestamp() - make_interval(secs => $1)`, age.Seconds())
+		require.NoError(t, w.store.Beat(w.ctx, projection.Heartbeat{}))
+		return w.follow(r)
+	}
+	require.Equal(t, state, beat(query.HeartbeatGrace/2), "others went on")
+	require.Equal(t, query.CacheState{Epoch: state.Epoch}, beat(query.HeartbeatGrace+time.Second))
+	next := w.projector()
+	w.start(next)
+	require.Greater(t, w.trusted(r).Epoch, state.Epoch)
+	w.read(r, ada, bob)
+	w.cachedAsRead(r, ada, bob)
+
+	// All of it is there: a silence is no reason to begin anew.
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	require.NoError(t, next.Stop(ctx))
+	state = w.follow(r)
+	require.NotEmpty(t, state.RunID)
+	require.Equal(t, state, beat(time.Hour))
+}
+
+// killedBeforeItsCacheWrite leaves two customers in the cache as they are no
+// more, as a projector that is killed at the worst moment does.
+func (w *world) killedBeforeItsCacheWrite(r *rediscache.Reader) (state query.CacheState, ada, bob *person) {
+	w.t.Helper()
+	first := w.projector()
 	w.start(first)
-	state := w.trusted(r)
-	ada, bob := w.register("ada@example.com"), w.register("bob@example.com")
+	state = w.trusted(r)
+	ada, bob = w.register("ada@example.com"), w.register("bob@example.com")
 	w.feed(first)
 	w.read(r, ada, bob)
 	w.cachedAsRead(r, ada, bob)
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
-	require.NoError(t, first.Stop(ctx))
+	require.NoError(w.t, first.Stop(ctx))
 
 	killed := w.projector(func(d *projection.Deps) { d.Cache = severed{d.Cache} })
 	w.append(ada, customer.Renamed{At: w.now(), FirstName: "Augusta"})
 	w.append(bob, customer.Erased{At: w.now(), Actor: "dpo", KeyID: bob.wrapped.ID()})
 	w.feed(killed)
 	e, ok := r.Get(w.ctx, ada.id)
-	require.True(t, ok)
-	require.Equal(t, customer.Version(1), e.Version, "or there is nothing to repair")
-
-	next := w.projector()
-	w.append(ada, customer.Tagged{At: w.now(), Tag: "vip"}) // does not hide what bob's lane lacks
-	w.feed(next)
-	w.start(next)
-	w.cachedAsRead(r, ada, bob)
-	require.Equal(t, state, w.follow(r), "repaired entry by entry")
+	require.True(w.t, ok)
+	require.Equal(w.t, customer.Version(1), e.Version, "or there is nothing to make good")
+	return state, ada, bob
 }
 
 func TestFailedWriteIsRepairedUnderLoad(t *testing.T) {

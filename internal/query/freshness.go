@@ -7,10 +7,10 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
 
-// heartbeatGrace is how old a heartbeat may be before its age counts as lag.
+// HeartbeatGrace is how old a heartbeat may be before its age counts as lag.
 // Projectors beat every 500 ms and readers look once a second, so a healthy
 // system shows ages up to 1.5 s.
-const heartbeatGrace = 2 * time.Second
+const HeartbeatGrace = 2 * time.Second
 
 // projectorGrace is how old it may be before the cache is not trusted any more:
 // the last projector may have ended between what it committed and what it wrote
@@ -92,7 +92,7 @@ func (f Freshness) Lag() time.Duration {
 			lag = max(lag, l.Waiting+f.Age)
 		}
 	}
-	if f.Age > heartbeatGrace {
+	if f.Age > HeartbeatGrace {
 		lag = max(lag, f.Age)
 	}
 	return lag
@@ -105,7 +105,7 @@ func (f Freshness) FeedLag() time.Duration {
 	if f.Feed.Behind {
 		lag = f.Feed.Waiting + f.Age
 	}
-	if f.Age > heartbeatGrace {
+	if f.Age > HeartbeatGrace {
 		lag = max(lag, f.Age)
 	}
 	return lag
