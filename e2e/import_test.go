@@ -83,7 +83,7 @@ func TestAnImportSurvivesKills(t *testing.T) {
 	for landed := 0; landed < 2*n/3; {
 		cmd := c.Command(ctx, "command-api", "import", file)
 		require.NoError(t, cmd.Start())
-		at := landed + 1 + rand.IntN(n/3)
+		at := landed + 1 + rand.IntN(n/5) // never so late that it may end before it is killed
 		require.NoError(t, cluster.Poll(ctx, 5*time.Millisecond, func() bool {
 			require.NoError(t, c.EventLog().QueryRow(ctx, "SELECT count(*) FROM eventlog.streams").Scan(&landed))
 			return landed >= at
