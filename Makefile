@@ -49,11 +49,13 @@ build: go ## Build the commands into .local/bin
 	@mkdir -p $(BIN)
 	@$(GO) build -o $(BIN)/ $(COMMANDS)
 
+# The result of an end-to-end test is never taken from Go's cache, which does not
+# know that the programs they run have changed.
 .PHONY: test
 test: build vet ## Run all tests, the end-to-end ones too, on services of their own
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test $(RACE) -timeout 15m $(TESTFLAGS) $$($(GO) list ./... | grep -vE '$(UNGUARDED)')
 	$(DEVSTACK) exec --dir .local/test -- $(GO) test -timeout 15m $(TESTFLAGS) ./internal/rabbit/... ./internal/relay ./internal/simulation
-	cd e2e && $(GO) test -p 1 -timeout 30m $(TESTFLAGS) ./...
+	cd e2e && $(GO) test -p 1 -count 1 -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: vet
 vet: go
