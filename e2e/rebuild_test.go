@@ -3,11 +3,13 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -58,6 +60,7 @@ func TestARebuildUnderLoad(t *testing.T) {
 	var done, total int
 	require.NoError(t, c.ReadModel().QueryRow(ctx, `SELECT done, total FROM readmodel.rebuild`).Scan(&done, &total))
 	require.Less(t, done, total)
+	awaitStatus(ctx, t, l.client, serviceStatus{Generation: 1, Rebuild: &rebuildStatus{Generation: 2, Done: done, Total: total}})
 	release()
 	t.Logf("killed with %d of %d events folded", done, total)
 	gone := eraseSome(ctx, t, c, l.client)
@@ -92,6 +95,7 @@ func TestARebuildUnderLoad(t *testing.T) {
 	readers.stop(t)
 	l.stop(t)
 	requireReadModelEqualsLog(t, c)
+	awaitStatus(ctx, t, l.client, serviceStatus{Generation: 2})
 	requireGone(ctx, t, c, l.client, gone)
 
 	// At rest, byte for byte what was live.
@@ -191,6 +195,26 @@ func holdFilling(ctx context.Context, t *testing.T, c *cluster.Cluster) (release
 		_, err := c.ReadModel().Exec(ctx, `DROP FUNCTION readmodel.hold CASCADE`)
 		require.NoError(t, err)
 	}
+}
+
+// serviceStatus is what GET /v1/status says of the views.
+type serviceStatus struct {
+	Generation int
+	Rebuild    *rebuildStatus
+}
+
+type rebuildStatus struct{ Generation, Done, Total int }
+
+// awaitStatus waits until a query API, which looks once a second, says so.
+func awaitStatus(ctx context.Context, t *testing.T, client *cluster.Client, want serviceStatus) {
+	t.Helper()
+	require.NoError(t, cluster.Poll(ctx, 50*time.Millisecond, func() bool {
+		a, err := client.Read(ctx, "/v1/status")
+		require.NoError(t, err)
+		var got serviceStatus
+		require.NoError(t, json.Unmarshal(a.Body, &got), "%s", a.Body)
+		return reflect.DeepEqual(want, got)
+	}), "%+v", want)
 }
 
 func liveGeneration(ctx context.Context, t *testing.T, c *cluster.Cluster) (n int) {
