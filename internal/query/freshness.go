@@ -7,9 +7,9 @@ import (
 	"github.com/ebrahem-outlook/customer-service/internal/eventlog"
 )
 
-// HeartbeatGrace is how old a heartbeat may be before its age counts as lag.
-// Projectors beat every 500 ms and readers look once a second, so a healthy
-// system shows ages up to 1.5 s.
+// HeartbeatGrace is how old a heartbeat may be before its age counts as lag, and
+// before the next one ends a silence. Projectors beat every 500 ms and readers
+// look once a second, so a healthy system shows ages up to 1.5 s.
 const HeartbeatGrace = 2 * time.Second
 
 // projectorGrace is how old it may be before the cache is not trusted any more:
