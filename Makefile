@@ -50,11 +50,12 @@ build: go ## Build the commands into .local/bin
 	@$(GO) build -o $(BIN)/ $(COMMANDS)
 
 # The result of an end-to-end test is never taken from Go's cache, which does not
-# know that the programs they run have changed.
+# know that the programs they run have changed. `exec` lets a signal to make reach
+# whoever has services to stop, and not a shell.
 .PHONY: test
 test: build vet ## Run all tests, the end-to-end ones too, on services of their own
-	$(DEVSTACK) exec --dir .local/test -- $(GO) test $(RACE) -timeout 15m $(TESTFLAGS) $$($(GO) list ./... | grep -vE '$(UNGUARDED)')
-	$(DEVSTACK) exec --dir .local/test -- $(GO) test -timeout 15m $(TESTFLAGS) ./internal/rabbit/... ./internal/relay ./internal/simulation
+	exec $(DEVSTACK) exec --dir .local/test -- $(GO) test $(RACE) -timeout 15m $(TESTFLAGS) $$($(GO) list ./... | grep -vE '$(UNGUARDED)')
+	exec $(DEVSTACK) exec --dir .local/test -- $(GO) test -timeout 15m $(TESTFLAGS) ./internal/rabbit/... ./internal/relay ./internal/simulation
 	cd e2e && $(GO) test -p 1 -count 1 -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: vet
